@@ -1,0 +1,31 @@
+"""Autoencoders for quark and gluon jet images: data, networks, training, pictures."""
+
+from qghelpers.claims import claim
+from qghelpers.jets import JetImages, home, load_jets
+from qghelpers.layout import DataError
+from qghelpers.recipes import Recipe, build, get_recipe
+from qghelpers.runs import load_run, read_history
+from qghelpers.scaling import LogScale, ZScore
+from qghelpers.training import fit, load_or_fit
+from qghelpers.unet import UNetAutoencoder
+from qghelpers.vae import VAE, vae_loss
+
+__all__ = [
+    "VAE",
+    "DataError",
+    "JetImages",
+    "LogScale",
+    "Recipe",
+    "UNetAutoencoder",
+    "ZScore",
+    "build",
+    "claim",
+    "fit",
+    "get_recipe",
+    "home",
+    "load_jets",
+    "load_or_fit",
+    "load_run",
+    "read_history",
+    "vae_loss",
+]

@@ -1,0 +1,118 @@
+"""The command line: `python -m qghelpers simulate | inspect | train | evaluate | benchmark`."""
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+import torch
+
+import qghelpers as qg
+from qghelpers.evaluation import evaluate
+from qghelpers.inspection import inspect
+from qghelpers.metrics import format_table
+from qghelpers.simulate import simulate
+
+BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m qghelpers", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("simulate", help="make a file of quark and gluon jets")
+    command.add_argument("out", type=Path, metavar="OUT.hdf5")
+    command.add_argument("--jets", type=int, required=True, help="how many, half of each kind")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--workers", type=int, help="processes; all processors unless given")
+
+    command = commands.add_parser("inspect", help="say what is in a file")
+    command.add_argument("file", type=Path, metavar="FILE.hdf5")
+
+    command = commands.add_parser("train", help="train a network into a run folder")
+    command.add_argument("network", choices=("vae", "unet"))
+    command.add_argument("--data", type=Path, required=True, metavar="FILE.hdf5")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.add_argument("--recipe", choices=("reference", "fast"), default="fast")
+    command.add_argument("--epochs", type=int, help="instead of the recipe's")
+    command.add_argument("--limit", type=int, help="use a random subset of this many jets")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--resume", action="store_true", help="go on after the last saved epoch")
+    command.add_argument("--precision", default="auto", help="such as 32-true or bf16-mixed")
+
+    command = commands.add_parser("evaluate", help="judge a run on jets that it has not seen")
+    command.add_argument("run", type=Path, metavar="DIR")
+    command.add_argument("--data", type=Path, required=True, metavar="FILE.hdf5")
+
+    command = commands.add_parser("benchmark", help="measure what the project claims")
+    command.add_argument("names", nargs="*", metavar="NAME", help="all unless given")
+    return parser
+
+
+def _train(args: argparse.Namespace) -> None:
+    recipe = qg.get_recipe(args.network, args.recipe, args.epochs)
+    jets = qg.load_jets(args.data, args.limit, args.seed)
+    train, validation, _ = jets.split(seed=args.seed)
+    torch.manual_seed(args.seed)
+    history = qg.fit(
+        qg.build(args.network, args.recipe),
+        train,
+        validation,
+        recipe,
+        seed=args.seed,
+        out=args.out,
+        resume=args.resume,
+        precision=args.precision,
+        recipe_name=args.recipe,
+        limit=args.limit,
+    )
+    print(
+        f"{args.out}: {len(history)} epochs, validation loss {history[-1]['validation_loss']:.6g}"
+    )
+
+
+def _benchmark(names: list[str]) -> None:
+    known = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+    unknown = [name for name in names if name not in known]
+    if unknown or not known:
+        raise ValueError(
+            f"no benchmark {', '.join(unknown)}: there are {', '.join(known) or 'none'}"
+            f" in {BENCHMARKS}"
+        )
+    for name in names or known:
+        print(f"== {name}")
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if it worked, 2 with one line on stderr if the user can mend it."""
+    args = _parser().parse_args(arguments)
+    try:
+        if args.command == "simulate":
+            simulate(args.out, args.jets, args.seed, args.workers)
+            print(f"{args.out}: {args.jets} jets, seed {args.seed}")
+        elif args.command == "inspect":
+            print(inspect(args.file))
+        elif args.command == "train":
+            _train(args)
+        elif args.command == "evaluate":
+            print("error relative to the all-zero image, with bootstrap uncertainty")
+            print(format_table(evaluate(args.run, args.data)))
+        else:
+            _benchmark(args.names)
+    except (ValueError, RuntimeError, FloatingPointError) as error:
+        print(f"qghelpers {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"qghelpers {args.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

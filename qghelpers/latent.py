@@ -1,0 +1,80 @@
+"""What an autoencoder has learnt: encode jets, look at the cloud, walk through it."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from qghelpers.jets import JetImages
+from qghelpers.vae import VAE
+
+
+@torch.no_grad()
+def encode(model: VAE, jets: JetImages, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log variance of the posterior of every jet, each with shape `(n, latent_dim)`."""
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
+    mu, log_variance = (torch.cat(part).float().cpu().numpy() for part in zip(*parts, strict=True))
+    return mu, log_variance
+
+
+def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates on the two directions of largest variance, and the variance shares of all.
+
+    Args:
+        mu: with shape `(n, latent_dim)`.
+
+    Returns:
+        Arrays with shapes `(n, 2)` and `(latent_dim,)` (or `(n,)` with fewer jets than that).
+    """
+    pca = PCA(random_state=0).fit(mu)
+    return pca.transform(mu)[:, :2], pca.explained_variance_ratio_
+
+
+def robust_limits(values: np.ndarray, coverage: float = 0.98) -> tuple[float, float]:
+    """Axis limits around the central `coverage` of the values, with a margin of a tenth.
+
+    A few outliers decide the range of all values, but not these quantiles.
+    """
+    low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
+    margin = 0.1 * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def kl_per_dimension(mu: np.ndarray, log_variance: np.ndarray) -> np.ndarray:
+    """Mean divergence from the prior of each latent number in nats, with shape `(latent_dim,)`."""
+    return (-0.5 * (1 + log_variance - mu**2 - np.exp(log_variance))).mean(axis=0)
+
+
+def active_dimensions(mu: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Which latent numbers vary from jet to jet: variance of their means above `threshold`.
+
+    The criterion of Burda, Grosse and Salakhutdinov, arXiv:1509.00519.
+    """
+    return mu.var(axis=0) > threshold
+
+
+@torch.no_grad()
+def traverse(model: VAE, centre: np.ndarray, dimension: int, values: np.ndarray) -> Tensor:
+    """Decode a walk along one latent dimension: scaled images `(len(values), 3, 125, 125)`."""
+    z = torch.tensor(centre, dtype=torch.float32).repeat(len(values), 1)
+    z[:, dimension] = torch.as_tensor(values, dtype=torch.float32)
+    return model.eval().decode(z.to(next(model.parameters()).device)).cpu()
+
+
+def linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Score of the test jets by a logistic regression on frozen features.
+
+    Args:
+        train, test: features with shape `(n, k)`.
+        labels: of the training jets, with shape `(n,)`.
+
+    Returns:
+        Scores with shape `(len(test),)`, larger for label 1.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return probe.fit(train, labels).decision_function(test)

@@ -1,0 +1,152 @@
+"""Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from qghelpers.latent import robust_limits
+from qghelpers.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
+
+HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
+COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
+LABELS = {"quark": QUARK, "gluon": GLUON}
+WEAKEST = 1e-4  # of the largest pixel in a figure: the bottom of its colour scale
+
+
+def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False
+    )
+    plt.close(figure)  # the caller decides whether and where it is shown
+    return figure, axes
+
+
+def images(rows: dict[str, np.ndarray], channels: Sequence[str] = CHANNELS) -> Figure:
+    """Jet images, a row each and a column for each channel, on one log colour scale a column.
+
+    Args:
+        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels at or
+            below zero stay white.
+    """
+    figure, axes = _axes(len(rows), len(channels), 3.6, 3.1)
+    for column, channel in enumerate(channels):
+        stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
+        top = max(float(stack.max()), 1e-6)
+        norm = LogNorm(WEAKEST * top, top)
+        for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
+            shown = np.ma.masked_less(pixels, WEAKEST * top)
+            mesh = ax.imshow(
+                shown.T,
+                norm=norm,
+                origin="lower",
+                extent=(-HALF, HALF, -HALF, HALF),
+                cmap="viridis_r",
+                interpolation="nearest",
+            )
+            ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
+        figure.colorbar(mesh, ax=axes[:, column], label="GeV a pixel", shrink=0.9)
+    return figure
+
+
+def histograms(
+    columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 40, log: bool = False
+) -> Figure:
+    """Distributions of some quantities, quark and gluon jets apart.
+
+    Args:
+        columns: name with unit of each quantity and its values, with shape `(n,)`.
+        labels: with shape `(n,)`.
+        log: logarithmic axis of jets.
+    """
+    figure, axes = _axes(1, len(columns), 3.8, 3.2)
+    for ax, (name, values) in zip(axes[0], columns.items(), strict=True):
+        edges = np.linspace(*robust_limits(values, 0.99), bins + 1)
+        for kind, label in LABELS.items():
+            chosen = values[labels == label]
+            ax.hist(chosen, edges, histtype="step", color=COLOURS[kind], label=kind, density=True)
+        ax.set(xlabel=name, ylabel="share of jets a unit", yscale="log" if log else "linear")
+    axes[0][0].legend()
+    return figure
+
+
+def loss_curves(history: list[dict[str, float]], zero: float | None = None) -> Figure:
+    """Training and validation loss by epoch; `zero` is the all-zero image's loss."""
+    figure, axes = _axes(1, 1, 6, 3.6)
+    ax = axes[0, 0]
+    epochs = [row["epoch"] for row in history]
+    for kind in ("train", "validation"):
+        ax.plot(epochs, [row[f"{kind}_loss"] for row in history], "o-", label=kind)
+    if zero is not None:
+        ax.axhline(zero, color="grey", linestyle="--", label="all-zero image")
+    ax.set(xlabel="epoch", ylabel="loss a jet", yscale="log")
+    ax.legend()
+    return figure
+
+
+def scatter_by_label(points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:
+    """Points with shape `(n, 2)` coloured by label, with limits that outliers cannot spoil."""
+    figure, axes = _axes(1, 1, 6, 5)
+    ax = axes[0, 0]
+    for kind, label in LABELS.items():
+        x, y = points[labels == label].T
+        ax.scatter(x, y, s=10, alpha=0.5, color=COLOURS[kind], label=kind)
+    ax.set(
+        xlabel=names[0],
+        ylabel=names[1],
+        xlim=robust_limits(points[:, 0]),
+        ylim=robust_limits(points[:, 1]),
+    )
+    ax.legend()
+    return figure
+
+
+def bars(values: np.ndarray, xlabel: str, ylabel: str) -> Figure:
+    """A bar for each value, with shape `(k,)`."""
+    figure, axes = _axes(1, 1, 7, 3)
+    axes[0, 0].bar(np.arange(len(values)), values)
+    axes[0, 0].set(xlabel=xlabel, ylabel=ylabel)
+    return figure
+
+
+def comparison(table: dict[str, dict[str, tuple[float, float]]], columns: Sequence[str]) -> Figure:
+    """Errors relative to the all-zero image with bootstrap error bars, from `metrics.compare`."""
+    figure, axes = _axes(1, 1, 8, 3.6)
+    ax = axes[0, 0]
+    width = 0.8 / len(table)
+    for index, (name, row) in enumerate(table.items()):
+        values, uncertainties = zip(*(row[column] for column in columns), strict=True)
+        x = np.arange(len(columns)) + (index - (len(table) - 1) / 2) * width
+        ax.bar(x, values, width, yerr=uncertainties, label=name, capsize=2)
+    ax.axhline(1, color="grey", linestyle="--")
+    ax.set_xticks(np.arange(len(columns)), columns)
+    ax.set(ylabel="error relative to all-zero image")
+    ax.legend(fontsize="small")
+    return figure
+
+
+def score_histograms(scores: dict[str, np.ndarray], xlabel: str) -> Figure:
+    """Distributions of one anomaly score for several kinds of jets."""
+    figure, axes = _axes(1, 1, 6, 3.6)
+    ax = axes[0, 0]
+    edges = np.linspace(*robust_limits(np.concatenate(list(scores.values()))), 41)
+    for name, values in scores.items():
+        ax.hist(values, edges, histtype="step", density=True, label=name)
+    ax.set(xlabel=xlabel, ylabel="share of jets a unit")
+    ax.legend()
+    return figure
+
+
+def roc_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Share of anomalies found against share of normal jets flagged, a line for each score."""
+    figure, axes = _axes(1, 1, 5, 4.6)
+    ax: Axes = axes[0, 0]
+    for name, (false, true) in curves.items():
+        ax.plot(false, true, label=name)
+    ax.plot([0, 1], [0, 1], color="grey", linestyle="--", label="guessing")
+    ax.set(xlabel="normal jets flagged", ylabel="anomalies found", aspect="equal")
+    ax.legend(fontsize="small")
+    return figure

@@ -1,0 +1,82 @@
+"""The two recipes of each network: how it is built and how it is trained.
+
+`reference` is the baseline: what the documents that this project grew out of describe.
+`fast` is this project's own, found by trying on simulated jets; change it here.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from qghelpers.unet import UNetAutoencoder
+from qghelpers.vae import VAE
+
+NETWORKS: dict[str, type[nn.Module]] = {"vae": VAE, "unet": UNetAutoencoder}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: an optimiser of `torch.optim`, a schedule of its learning rate, sizes.
+
+    `schedule` is "cosine" (down to `lr_min`), "plateau" (a tenth when the validation loss
+    stalls for 10 epochs) or "one-cycle" (up to `lr` and down again, step by step).
+    """
+
+    optimizer: str
+    lr: float
+    schedule: str
+    epochs: int
+    batch_size: int
+    weight_decay: float = 0.0
+    lr_min: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    network: dict[str, Any]
+    training: Recipe
+
+
+_TABLE = {
+    ("unet", "reference"): _Entry(
+        network={"scaling": "zscore"},
+        training=Recipe("AdamW", 1e-4, "cosine", 30, 128, weight_decay=1e-4, lr_min=5e-6),
+    ),
+    ("unet", "fast"): _Entry(
+        network={"scaling": "zscore"},
+        training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
+    ),
+    ("vae", "reference"): _Entry(
+        network={"scaling": "zscore", "resize": "bilinear", "beta": 1.0},
+        training=Recipe("Adam", 1e-3, "plateau", 30, 128),
+    ),
+    ("vae", "fast"): _Entry(
+        network={"scaling": "log", "resize": "pad", "beta": 0.05, "zero_init": True},
+        training=Recipe("AdamW", 2e-3, "one-cycle", 8, 32, weight_decay=1e-4),
+    ),
+}
+
+
+def build(network: str, recipe: str = "fast") -> nn.Module:
+    """A fresh network ("vae" or "unet") as this recipe ("reference" or "fast") has it."""
+    return NETWORKS[network](**_TABLE[network, recipe].network)
+
+
+def get_recipe(network: str, recipe: str = "fast", epochs: int | None = None) -> Recipe:
+    """How to train this network, if asked for with another number of epochs.
+
+    Raises:
+        ValueError: there is no such recipe, or `epochs` is below 1.
+    """
+    if (network, recipe) not in _TABLE:
+        raise ValueError(f"no recipe {recipe!r} for {network!r}: there are {sorted(_TABLE)}")
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"epochs is {epochs}: train for one at least")
+    training = _TABLE[network, recipe].training
+    return training if epochs is None else replace(training, epochs=epochs)
+
+
+def name_of(model: nn.Module) -> str:
+    """The name by which the table knows this network."""
+    return next(name for name, network in NETWORKS.items() if isinstance(model, network))
