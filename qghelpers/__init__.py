@@ -3,6 +3,7 @@
 from qghelpers.claims import claim
 from qghelpers.jets import JetImages, home, load_jets
 from qghelpers.layout import DataError
+from qghelpers.metrics import reconstruct
 from qghelpers.recipes import Recipe, build, get_recipe
 from qghelpers.runs import load_run, read_history
 from qghelpers.scaling import LogScale, ZScore
@@ -27,5 +28,6 @@ __all__ = [
     "load_or_fit",
     "load_run",
     "read_history",
+    "reconstruct",
     "vae_loss",
 ]

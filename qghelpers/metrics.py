@@ -18,6 +18,12 @@ Reconstruct = Callable[[Tensor], Tensor]
 BATCH = 256
 
 
+@torch.no_grad()
+def reconstruct(model: nn.Module, images: Tensor) -> Tensor:
+    """What a network makes of images, back in their own unit, GeV/100."""
+    return model.scaling.inverse(model.eval().reconstruct(images))
+
+
 def zero_baseline(scaling: nn.Module) -> Reconstruct:
     """Answer every jet with an image of zeros: what a sparse image's metrics must be held to."""
     return lambda images: scaling(torch.zeros_like(images))

@@ -52,6 +52,19 @@ def images(rows: dict[str, np.ndarray], channels: Sequence[str] = CHANNELS) -> F
     return figure
 
 
+def reconstruction(original: np.ndarray, reconstructed: np.ndarray) -> Figure:
+    """A jet, what a network made of it, and the size of the difference, in three rows.
+
+    Args:
+        original, reconstructed: in GeV/100, with shape `(3, H, W)`.
+    """
+    original, reconstructed = np.asarray(original), np.asarray(reconstructed)
+    difference = np.abs(reconstructed - original)
+    return images(
+        {"original": original, "reconstruction": reconstructed, "|difference|": difference}
+    )
+
+
 def histograms(
     columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 40, log: bool = False
 ) -> Figure:
@@ -104,11 +117,19 @@ def scatter_by_label(points: np.ndarray, labels: np.ndarray, names: Sequence[str
     return figure
 
 
-def bars(values: np.ndarray, xlabel: str, ylabel: str) -> Figure:
-    """A bar for each value, with shape `(k,)`."""
+def bars(
+    values: np.ndarray,
+    xlabel: str,
+    ylabel: str,
+    names: Sequence[str] | None = None,
+    errors: np.ndarray | None = None,
+) -> Figure:
+    """A bar for each value, with shape `(k,)`; `names` to write below them, `errors` on top."""
     figure, axes = _axes(1, 1, 7, 3)
-    axes[0, 0].bar(np.arange(len(values)), values)
+    axes[0, 0].bar(np.arange(len(values)), values, yerr=errors, capsize=3)
     axes[0, 0].set(xlabel=xlabel, ylabel=ylabel)
+    if names is not None:
+        axes[0, 0].set_xticks(np.arange(len(values)), names)
     return figure
 
 

@@ -31,6 +31,8 @@ def fit(
 ) -> runs.History:
     """Train `model` in place, its scaling included, which is fitted on `train` alone.
 
+    It ends on the CPU, in evaluation mode.
+
     Args:
         model: has a layer `scaling` and a method `loss(images)` that returns, for each jet, the
             `loss` to minimise and any parts of it worth recording, each with shape `(n,)`.
@@ -90,7 +92,7 @@ def fit(
                 scheduler.step()
             if out is not None:
                 runs.save(Path(out), model, _state(parts, history), history)
-    model.eval()
+    model.to("cpu").eval()
     return history
 
 

@@ -1,0 +1,61 @@
+"""Looking at latent spaces: the right numbers, and limits that outliers cannot spoil."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from qghelpers import VAE, latent
+
+
+def test_encode_gives_every_jet_its_posterior(jets):
+    model = VAE(latent_dim=5, widths=(4, 4, 4, 4)).eval()
+    mu, log_variance = latent.encode(model, jets[:10], batch_size=4)
+    with torch.no_grad():
+        expected = model.encode(model.scaling(jets.images(slice(0, 10))))
+    np.testing.assert_allclose(mu, expected[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(log_variance, expected[1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_principal_plane_is_that_of_largest_variance():
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(0, [5, 0.1, 3, 0.1], (500, 4)) + 10
+    points, shares = latent.principal_plane(cloud)
+    assert abs(np.corrcoef(points[:, 0], cloud[:, 0])[0, 1]) > 0.99
+    assert abs(np.corrcoef(points[:, 1], cloud[:, 2])[0, 1]) > 0.99
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_outliers_do_not_move_the_limits():
+    values = np.random.default_rng(0).normal(size=1000)
+    clean = latent.robust_limits(values)
+    spoilt = latent.robust_limits(np.append(values, [1e6, -1e6]))
+    np.testing.assert_allclose(clean, spoilt, atol=0.1)
+    assert clean[0] < np.quantile(values, 0.01) < np.quantile(values, 0.99) < clean[1]
+
+
+def test_kl_per_dimension_and_active_dimensions():
+    rng = np.random.default_rng(0)
+    mu = rng.normal(size=(100, 3)) * [1, 0, 0.5]
+    log_variance = np.full((100, 3), -1.0)
+    expected = kl_divergence(
+        Normal(torch.tensor(mu), torch.tensor(np.exp(log_variance / 2))), Normal(0.0, 1.0)
+    )
+    np.testing.assert_allclose(latent.kl_per_dimension(mu, log_variance), expected.mean(dim=0))
+    np.testing.assert_array_equal(latent.active_dimensions(mu), [True, False, True])
+
+
+def test_a_walk_changes_one_number():
+    model = VAE(latent_dim=2, widths=(4, 4, 4, 4)).eval()
+    walk = latent.traverse(model, np.array([0.5, -1.0]), 1, np.array([-1.0, 2.0]))
+    assert walk.shape == (2, 3, 125, 125)
+    with torch.no_grad():
+        torch.testing.assert_close(walk, model.decode(torch.tensor([[0.5, -1.0], [0.5, 2.0]])))
+
+
+def test_a_linear_probe_finds_a_linear_difference():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 100)
+    features = rng.normal(size=(200, 3)) + 5 * labels[:, None]
+    scores = latent.linear_probe(features[::2], labels[::2], features[1::2])
+    assert ((scores > 0) == labels[1::2]).all()

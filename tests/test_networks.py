@@ -1,0 +1,135 @@
+"""The two networks are what the documents describe, and their losses what the formulas say."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from qghelpers import VAE, UNetAutoencoder, build, vae_loss
+from qghelpers.unet import l1_loss
+
+NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
+
+
+def layers(model: nn.Module, kind: type) -> list:
+    return [layer for layer in model.modules() if isinstance(layer, kind)]
+
+
+def test_the_unet_is_the_documents():
+    unet = build("unet", "reference")
+    encoder = layers(unet.down, nn.Conv2d)
+    assert [(layer.in_channels, layer.out_channels) for layer in encoder] == [
+        (3, 64), (64, 32), (32, 16), (16, 8), (8, 4),
+    ]  # fmt: skip
+    assert all(layer.stride == (2, 2) for layer in encoder)
+    assert len(layers(unet.down, nn.BatchNorm2d)) == len(layers(unet.down, nn.ReLU)) == 5
+    assert len(layers(unet.up, nn.ConvTranspose2d)) == 5
+    assert [layer.in_channels for layer in layers(unet.refine, nn.Conv2d)] == [16, 32, 64, 128]
+    assert unet.encode(torch.zeros(2, 3, 125, 125)).shape == (2, 4, 4, 4)
+
+
+def test_the_vae_is_the_documents():
+    vae = build("vae", "reference")
+    assert vae.resize == "bilinear"
+    assert len(layers(vae.encoder, nn.Conv2d)) == 4
+    assert len(layers(vae.encoder, nn.BatchNorm2d)) == len(layers(vae.encoder, nn.ReLU)) == 4
+    assert len(layers(vae.decoder, nn.ConvTranspose2d)) == 4
+    assert vae.encode(torch.zeros(2, 3, 125, 125))[0].shape == (2, vae.latent_dim)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("network", "recipe"), NETWORKS)
+def test_images_come_back_at_their_size_and_inputs_are_not_touched(jets, network, recipe, batch):
+    model = build(network, recipe).eval()
+    images = jets.images(slice(0, batch))
+    before = images.clone()
+    reconstruction = model.reconstruct(images)
+    losses = model.loss(images)
+    assert reconstruction.shape == images.shape
+    assert all(part.shape == (batch,) for part in losses.values())
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(("network", "recipe"), NETWORKS)
+def test_an_untrained_network_does_not_return_its_input(jets, network, recipe):
+    torch.manual_seed(0)
+    model = build(network, recipe).eval()
+    images = jets.images(slice(0, 8))
+    scaled = model.scaling(images)
+    error = (model.reconstruct(images) - scaled).abs().sum()
+    assert error > 0.2 * scaled.abs().sum()
+
+
+@pytest.mark.parametrize(("network", "recipe"), NETWORKS)
+def test_one_batch_can_be_overfitted(jets, network, recipe):
+    torch.manual_seed(0)
+    model = build(network, recipe)
+    model.scaling.fit(jets[:4])
+    images = jets.images(slice(0, 4))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(40):
+        loss = model.loss(images)["loss"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses[-5:]) < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("network", ["vae", "unet"])
+def test_the_loss_of_a_jet_does_not_depend_on_its_batch_and_is_reproducible(jets, network):
+    model = build(network).eval()
+    images = jets.images(slice(0, 6))
+
+    def losses(batch):
+        torch.manual_seed(1)
+        return model.loss(batch)
+
+    parts = ("reconstruction", "kl") if network == "vae" else ("loss",)
+    assert torch.equal(losses(images)["loss"], losses(images)["loss"])
+    if network == "vae":
+        nn.init.constant_(model.to_posterior.bias[model.latent_dim :], -60)  # no noise
+    for part in parts:
+        torch.testing.assert_close(losses(images)[part][:2], losses(images[:2])[part])
+
+
+def test_kl_is_that_of_torch_distributions():
+    mu, log_variance = torch.randn(5, 7), torch.randn(5, 7)
+    images = torch.zeros(5, 3, 4, 4)
+    posterior = Normal(mu, (0.5 * log_variance).exp())
+    expected = kl_divergence(posterior, Normal(0.0, 1.0)).sum(dim=1)
+    loss = vae_loss(images, images, mu, log_variance, beta=3)
+    torch.testing.assert_close(loss["kl"], expected)
+    torch.testing.assert_close(loss["loss"], 3 * expected)
+    assert (loss["kl"] > 0).all()
+    assert (vae_loss(images, images, 0 * mu, 0 * log_variance)["kl"] == 0).all()
+
+
+def test_reconstruction_losses_are_sums_and_means_over_the_pixels_of_a_jet():
+    a, b = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5)
+    nothing = torch.zeros(4, 2)
+    squared = vae_loss(a, b, nothing, nothing)["reconstruction"]
+    torch.testing.assert_close(squared.mean(), nn.MSELoss(reduction="sum")(a, b) / 4)
+    torch.testing.assert_close(l1_loss(a, b)["loss"].mean(), nn.L1Loss()(a, b))
+
+
+def test_the_posterior_is_sampled_in_training_and_not_in_reconstruction(jets):
+    model = VAE(latent_dim=4).eval()
+    scaled = model.scaling(jets.images([0]))
+    assert not torch.equal(model(scaled)[0], model(scaled)[0])
+    assert torch.equal(model.reconstruct(jets.images([0])), model.reconstruct(jets.images([0])))
+
+
+def test_zero_init_starts_from_zero(jets):
+    model = VAE(zero_init=True).eval()
+    assert (model.reconstruct(jets.images([0, 1])) == 0).all()
+
+
+def test_skips_carry_the_picture_past_the_bottleneck(jets):
+    """What the first level sees reaches the output even if the bottleneck is cut off."""
+    model = UNetAutoencoder().eval()
+    model.down[-1].register_forward_hook(lambda module, args, output: torch.zeros_like(output))
+    images = jets.images([0, 1])
+    a, b = model.reconstruct(images)
+    assert not torch.allclose(a, b)

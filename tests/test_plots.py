@@ -1,0 +1,93 @@
+"""Figures show the arrays that they are given, where and in the colour that they should."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+
+from qghelpers import plots, widgets
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open():
+    yield
+    assert plt.get_fignums() == []
+
+
+def test_scatter_colours_each_point_by_its_own_label():
+    points = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
+    labels = np.array([1, 0, 0, 1])
+    ax = plots.scatter_by_label(points, labels, ("a", "b")).axes[0]
+    assert {c.get_label() for c in ax.collections} == {"quark", "gluon"}
+    for collection in ax.collections:
+        label = plots.LABELS[collection.get_label()]
+        np.testing.assert_array_equal(collection.get_offsets(), points[labels == label])
+        colour = to_rgba(plots.COLOURS[collection.get_label()], 0.5)
+        np.testing.assert_allclose(collection.get_facecolors()[0], colour)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+
+
+def test_images_show_gev_with_eta_to_the_right_and_phi_upwards():
+    image = np.zeros((3, 125, 125))
+    image[1, 100, 20] = 0.5
+    figure = plots.images({"one": image, "two": image / 2})
+    panels = [ax for ax in figure.axes if ax.get_images()]
+    assert len(panels) == 6
+    shown = panels[1].get_images()[0]
+    assert shown.get_array()[20, 100] == 50
+    assert shown.origin == "lower"
+    assert panels[1].get_title() == "one: ECAL"
+    assert shown.norm is panels[4].get_images()[0].norm
+
+
+def test_blank_images_can_be_shown():
+    widgets.render(plots.images({"blank": np.zeros((3, 125, 125))}))
+
+
+def test_histograms_show_quark_and_gluon_jets_apart():
+    values, labels = np.r_[np.zeros(50), np.ones(50)], np.repeat([0, 1], 50)
+    ax = plots.histograms({"x": values}, labels).axes[0]
+    centres = {}
+    for patch in ax.patches:
+        xy = patch.get_xy()
+        centres[patch.get_label()] = xy[xy[:, 1].argmax(), 0]
+    assert centres["gluon"] < 0.5 < centres["quark"]
+
+
+def test_loss_curves_show_the_history():
+    history = [{"epoch": i, "train_loss": 4 / i, "validation_loss": 5 / i} for i in (1, 2)]
+    ax = plots.loss_curves(history, zero=3).axes[0]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert drawn["train"] == [4, 2]
+    assert drawn["validation"] == [5, 2.5]
+    assert drawn["all-zero image"] == [3, 3]
+
+
+def test_the_slider_shows_the_jet_that_it_points_at():
+    drawn = []
+
+    def draw(index):
+        drawn.append(index)
+        return plots.bars(np.arange(index + 1), "x", "y")
+
+    slider, picture = widgets.browse(draw, 5).children
+    first = picture.value
+    slider.value = 3
+    assert drawn == [0, 3]
+    assert picture.value != first
+    assert picture.value == widgets.render(draw(3))
+    assert (slider.min, slider.max) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        plots.comparison({"a": {"MSE": (1, 0.1)}, "b": {"MSE": (0.5, 0.1)}}, ["MSE"]),
+        plots.score_histograms({"a": np.arange(9.0), "b": np.arange(9.0)}, "score"),
+        plots.roc_curves({"a": (np.array([0, 1]), np.array([0, 1]))}),
+    ],
+)
+def test_every_axis_is_labelled(figure):
+    for ax in figure.axes:
+        assert ax.get_ylabel()
+        assert ax.get_xlabel() or ax.get_xticklabels()
