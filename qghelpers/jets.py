@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from qghelpers import layout, store
 
@@ -176,8 +176,8 @@ def _default_file() -> Path:
         from qghelpers.simulate import simulate  # needs Pythia8, which nothing else here does
 
         tqdm.write(
-            f"{data / layout.PUBLIC_FILE} is not there, so {SAMPLE_JETS} jets are simulated into "
-            f"{sample}, once; it takes about half a minute."
+            f"{layout.PUBLIC_FILE} is not in {data.name}/, so {SAMPLE_JETS} jets are simulated "
+            f"there into {SAMPLE_FILE}, once; it takes about half a minute."
         )
         try:
             data.mkdir(parents=True, exist_ok=True)

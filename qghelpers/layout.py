@@ -5,6 +5,7 @@ The public file `quark-gluon_data-set_n139306.hdf5` holds the test jets of Andre
 Everything here is knowledge about that file and nothing else: other modules import it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,7 @@ def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
         DataError: the folder does not exist or cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from qghelpers.latent import robust_limits
 from qghelpers.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
@@ -14,7 +15,7 @@ from qghelpers.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WI
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
-WEAKEST = 1e-4  # of the largest pixel in a figure: the bottom of its colour scale
+WEAKEST = 1e-3  # of the largest pixel in a figure: the bottom of its colour scale
 
 
 def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -25,14 +26,20 @@ def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
     return figure, axes
 
 
-def images(rows: dict[str, np.ndarray], channels: Sequence[str] = CHANNELS) -> Figure:
+def images(
+    rows: dict[str, np.ndarray],
+    channels: Sequence[str] = CHANNELS,
+    half_width: float = HALF,
+) -> Figure:
     """Jet images, a row each and a column for each channel, on one log colour scale a column.
 
     Args:
         rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels at or
             below zero stay white.
+        channels: their names.
+        half_width: show this much on each side of the centre, in eta and in radians.
     """
-    figure, axes = _axes(len(rows), len(channels), 3.6, 3.1)
+    figure, axes = _axes(len(rows), len(channels), 4, 3.1)
     for column, channel in enumerate(channels):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
         top = max(float(stack.max()), 1e-6)
@@ -44,10 +51,11 @@ def images(rows: dict[str, np.ndarray], channels: Sequence[str] = CHANNELS) -> F
                 norm=norm,
                 origin="lower",
                 extent=(-HALF, HALF, -HALF, HALF),
-                cmap="viridis_r",
+                cmap="turbo",
                 interpolation="nearest",
             )
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
+            ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
         figure.colorbar(mesh, ax=axes[:, column], label="GeV a pixel", shrink=0.9)
     return figure
 
@@ -60,28 +68,34 @@ def reconstruction(original: np.ndarray, reconstructed: np.ndarray) -> Figure:
     """
     original, reconstructed = np.asarray(original), np.asarray(reconstructed)
     difference = np.abs(reconstructed - original)
-    return images(
-        {"original": original, "reconstruction": reconstructed, "|difference|": difference}
-    )
+    rows = {"original": original, "reconstruction": reconstructed, "|difference|": difference}
+    return images(rows, half_width=0.6)
 
 
-def histograms(
-    columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 40, log: bool = False
-) -> Figure:
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Bin edges around nearly all values; whole numbers are never cut in two."""
+    low, high = robust_limits(values, 0.998)
+    if np.issubdtype(values.dtype, np.integer):
+        step = max(1, round((high - low) / bins))
+        return np.arange(np.floor(low), high + step, step) - 0.5
+    return np.linspace(low, high, bins + 1)
+
+
+def histograms(columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 40) -> Figure:
     """Distributions of some quantities, quark and gluon jets apart.
 
     Args:
         columns: name with unit of each quantity and its values, with shape `(n,)`.
         labels: with shape `(n,)`.
-        log: logarithmic axis of jets.
+        bins: about how many.
     """
     figure, axes = _axes(1, len(columns), 3.8, 3.2)
     for ax, (name, values) in zip(axes[0], columns.items(), strict=True):
-        edges = np.linspace(*robust_limits(values, 0.99), bins + 1)
+        edges = _edges(values, bins)
         for kind, label in LABELS.items():
             chosen = values[labels == label]
             ax.hist(chosen, edges, histtype="step", color=COLOURS[kind], label=kind, density=True)
-        ax.set(xlabel=name, ylabel="share of jets a unit", yscale="log" if log else "linear")
+        ax.set(xlabel=name, ylabel="share of jets a unit")
     axes[0][0].legend()
     return figure
 
@@ -96,6 +110,7 @@ def loss_curves(history: list[dict[str, float]], zero: float | None = None) -> F
     if zero is not None:
         ax.axhline(zero, color="grey", linestyle="--", label="all-zero image")
     ax.set(xlabel="epoch", ylabel="loss a jet", yscale="log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return figure
 
@@ -123,11 +138,22 @@ def bars(
     ylabel: str,
     names: Sequence[str] | None = None,
     errors: np.ndarray | None = None,
+    reference: float | None = None,
 ) -> Figure:
-    """A bar for each value, with shape `(k,)`; `names` to write below them, `errors` on top."""
+    """A bar for each value, with shape `(k,)`.
+
+    Args:
+        values: the heights.
+        xlabel, ylabel: of the axes.
+        names: what to write below the bars.
+        errors: uncertainties.
+        reference: height of a dashed line, such as 0.5 for guessing.
+    """
     figure, axes = _axes(1, 1, 7, 3)
     axes[0, 0].bar(np.arange(len(values)), values, yerr=errors, capsize=3)
     axes[0, 0].set(xlabel=xlabel, ylabel=ylabel)
+    if reference is not None:
+        axes[0, 0].axhline(reference, color="grey", linestyle="--")
     if names is not None:
         axes[0, 0].set_xticks(np.arange(len(values)), names)
     return figure
@@ -149,14 +175,14 @@ def comparison(table: dict[str, dict[str, tuple[float, float]]], columns: Sequen
     return figure
 
 
-def score_histograms(scores: dict[str, np.ndarray], xlabel: str) -> Figure:
-    """Distributions of one anomaly score for several kinds of jets."""
+def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = False) -> Figure:
+    """Distributions of one quantity for several kinds of jets; `log` for the vertical axis."""
     figure, axes = _axes(1, 1, 6, 3.6)
     ax = axes[0, 0]
-    edges = np.linspace(*robust_limits(np.concatenate(list(scores.values()))), 41)
+    edges = _edges(np.concatenate(list(scores.values())), 40)
     for name, values in scores.items():
         ax.hist(values, edges, histtype="step", density=True, label=name)
-    ax.set(xlabel=xlabel, ylabel="share of jets a unit")
+    ax.set(xlabel=xlabel, ylabel="share a unit", yscale="log" if log else "linear")
     ax.legend()
     return figure
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from qghelpers import layout
 from qghelpers.detector import Detector, Particles, jet_images
@@ -66,8 +66,8 @@ def simulate(path: str | Path, jets: int, seed: int = 0, workers: int | None = N
     """
     if pythia8mc is None:
         raise RuntimeError(
-            "simulation needs pythia8mc, fastjet and awkward, which have wheels for Linux and "
-            "macOS: simulate there (or in WSL) and copy the file here"
+            "simulation needs pythia8mc, fastjet and awkward; Pythia8 has wheels for Python 3.11 "
+            "to 3.13 on Linux (x86-64, WSL too) and macOS (arm64): simulate there, copy the file"
         )
     if jets < 1 or seed < 0 or (workers is not None and workers < 1):
         raise ValueError("simulate: jets and workers start at 1, the seed at 0")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from qghelpers.layout import CHANNELS, IMAGE_SIZE
 

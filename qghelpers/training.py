@@ -118,9 +118,9 @@ def load_or_fit(
 ) -> nn.Module:
     """The network trained so, from the run folder `out` if it is there, else trained now."""
     if runs.is_finished(out, configuration(model, train, validation, recipe, seed)):
-        tqdm.write(f"loaded the trained network from {out}")
+        tqdm.write(f"loaded the network trained before, from run folder {Path(out).name}")
         return runs.load_run(out)
-    tqdm.write(f"{out} holds no such training yet, so it is made now")
+    tqdm.write(f"run folder {Path(out).name} holds no such training yet, so it is made now")
     fit(model, train, validation, recipe, seed=seed, out=out)
     return model
 

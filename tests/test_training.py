@@ -142,14 +142,20 @@ def test_resuming_something_else_is_refused(parts, tmp_path):
         qg.fit(small_vae(), *parts[::-1], recipe, out=tmp_path, resume=True)
 
 
+def take_up(name, parts, recipe, folder):
+    if name == "last.ckpt":
+        qg.fit(small_vae(), *parts, recipe, out=folder, resume=True)
+    else:
+        qg.load_run(folder)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "last.ckpt"])
 def test_a_damaged_run_is_one_clear_line(parts, tmp_path, name):
     recipe = get_recipe("vae", "fast", 1)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path)
     (tmp_path / name).write_bytes(b"\x80\x04damaged")
     with pytest.raises(qg.DataError, match=name) as error:
-        qg.load_run(tmp_path)
-        qg.fit(small_vae(), *parts, recipe, out=tmp_path, resume=True)
+        take_up(name, parts, recipe, tmp_path)
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,93 @@
+"""The notebooks are run, cell by cell, by nbval; here stands what else a lesson owes its reader."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = [
+    "01_data_exploration",
+    "02_vae",
+    "03_unet_autoencoder",
+    "04_latent_analysis",
+    "05_anomaly_detection",
+]
+TAGS = {"nbval-ignore-output"}  # the only one in use: cells whose output has to vary
+
+
+@pytest.fixture(params=NOTEBOOKS)
+def notebook(request):
+    return nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def text(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def outputs(notebook) -> list:
+    return [output for cell in code(notebook) for output in cell.outputs]
+
+
+def test_the_series_is_complete():
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == NOTEBOOKS
+
+
+def test_it_has_the_parts_of_a_lesson(notebook):
+    for part in ("What you will learn", "Prerequisites", "Exercises", "Summary", "Further reading"):
+        assert part in text(notebook)
+    assert 30 <= len(notebook.cells) <= 55
+
+
+def test_it_makes_checked_claims_and_shows_that_they_held(notebook):
+    printed = "".join(output.text for output in outputs(notebook) if output.output_type == "stream")
+    made = sum(cell.source.count("qg.claim(") for cell in code(notebook))
+    assert made >= 5
+    assert printed.count("✓") == made
+
+
+def test_it_was_run_from_top_to_bottom_without_errors(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(
+        range(1, len(code(notebook)) + 1)
+    )
+    assert all(output.output_type != "error" for output in outputs(notebook))
+
+
+def test_few_cells_are_exempt_from_comparison(notebook):
+    with_output = [cell for cell in code(notebook) if cell.outputs]
+    tags = [tag for cell in code(notebook) for tag in cell.metadata.get("tags", [])]
+    assert set(tags) <= TAGS
+    assert len(tags) <= len(with_output) / 4
+    assert not re.search(r"NBVAL|PYTEST_VALIDATE", "".join(cell.source for cell in code(notebook)))
+
+
+def test_it_shows_figures_each_followed_by_a_reading(notebook):
+    figures = 0
+    for cell, following in zip(notebook.cells, notebook.cells[1:], strict=False):
+        shown = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        figures += len(shown)
+        after = notebook.cells[notebook.cells.index(cell) + 1 :][:3]
+        assert not shown or any(c.cell_type == "markdown" for c in [following, *after])
+    assert figures >= 4
+
+
+def test_it_has_a_slider(notebook):
+    assert any("browse(" in cell.source for cell in code(notebook))
+    assert any(
+        "IntSlider" in output.get("data", {}).get("text/plain", "") for output in outputs(notebook)
+    )
+
+
+def test_code_cells_are_short(notebook):
+    lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
+    assert lengths[-1] <= 25
+    assert lengths[len(lengths) // 2] <= 8
+
+
+def test_it_names_no_path_of_the_machine_it_was_run_on(notebook):
+    assert not re.search(r"/(home|root|work|tmp|Users)/", nbformat.writes(notebook))
