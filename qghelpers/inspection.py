@@ -6,7 +6,7 @@ import numpy as np
 
 from qghelpers import layout
 
-LOOK_AT = 2000  # jets, drawn at random from the file
+LOOK_AT = 1000  # jets, drawn at random from the file
 
 
 def inspect(path: str | Path) -> str:

@@ -35,14 +35,17 @@ def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pca.transform(mu)[:, :2], pca.explained_variance_ratio_
 
 
-def robust_limits(values: np.ndarray, coverage: float = 0.98) -> tuple[float, float]:
-    """Axis limits around the central `coverage` of the values, with a margin of a tenth.
+def robust_limits(values: np.ndarray) -> tuple[float, float]:
+    """Axis limits around all values but the outliers, with a margin of a tenth.
 
-    A few outliers decide the range of all values, but not these quantiles.
+    Outliers lie more than three interquartile ranges beyond the middle half of the values
+    (the outer fences of Tukey, "Exploratory Data Analysis", 1977), however few values there are.
     """
-    low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
-    margin = 0.1 * (high - low)
-    return float(low - margin), float(high + margin)
+    first, third = np.quantile(values, [0.25, 0.75])
+    reach = 3 * (third - first)
+    kept = values[(values >= first - reach) & (values <= third + reach)]
+    margin = 0.1 * (kept.max() - kept.min())
+    return float(kept.min() - margin), float(kept.max() + margin)
 
 
 def kl_per_dimension(mu: np.ndarray, log_variance: np.ndarray) -> np.ndarray:

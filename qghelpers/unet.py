@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qghelpers.layers import halve
 from qghelpers.scaling import SCALINGS
 
 WIDTHS = (64, 32, 16, 8, 4)  # channels after each halving: 63, 32, 16, 8 and 4 pixels a side
@@ -31,7 +32,7 @@ class UNetAutoencoder(nn.Module):
         self.arguments = {"scaling": scaling}
         self.scaling = SCALINGS[scaling]()
         widths = (3, *WIDTHS)
-        self.down = nn.ModuleList(_down(a, b) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(halve(a, b) for a, b in pairwise(widths))
         ups = WIDTHS[::-1]  # 4, 8, 16, 32, 64
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(a, b, kernel_size=3, stride=2, padding=1)
@@ -68,14 +69,6 @@ class UNetAutoencoder(nn.Module):
     def reconstruct(self, images: Tensor) -> Tensor:
         """Scaled reconstruction, with the shape of `images` (in GeV/100)."""
         return self(self.scaling(images))
-
-
-def _down(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qghelpers.layers import halve
 from qghelpers.scaling import SCALINGS
 
 SIDE = 128  # images are brought to 128 x 128, which halves evenly four times
@@ -69,7 +70,7 @@ class VAE(nn.Module):
         self.latent_dim, self.beta, self.resize = latent_dim, beta, resize
         self.scaling = SCALINGS[scaling]()
         narrow_to_wide = [3, *widths]
-        self.encoder = nn.Sequential(*(_down(a, b) for a, b in pairwise(narrow_to_wide)))
+        self.encoder = nn.Sequential(*(halve(a, b) for a, b in pairwise(narrow_to_wide)))
         smallest = (widths[-1], SIDE // 2 ** len(widths), SIDE // 2 ** len(widths))
         features = smallest[0] * smallest[1] * smallest[2]
         self.to_posterior = nn.Linear(features, 2 * latent_dim)
@@ -118,14 +119,6 @@ class VAE(nn.Module):
         """Decode the posterior's mean; scaled, with the shape of `images` (in GeV/100)."""
         mu, _ = self.encode(self.scaling(images))
         return self.decode(mu, images.shape[-1])
-
-
-def _down(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
 
 
 def _up(inputs: int, outputs: int) -> nn.Sequential:
