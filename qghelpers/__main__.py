@@ -105,8 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(format_table(evaluate(args.run, args.data)))
         else:
             _benchmark(args.names)
-    except (ValueError, RuntimeError, FloatingPointError) as error:
-        print(f"qghelpers {args.command}: {error}", file=sys.stderr)
+    except (ValueError, ImportError, FloatingPointError) as error:
+        message = " ".join(str(error).split())
+        print(f"qghelpers {args.command}: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"qghelpers {args.command}: interrupted", file=sys.stderr)

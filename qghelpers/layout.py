@@ -40,14 +40,13 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise DataError(f"{path} {what}: give the path of a jet-image HDF5 file")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            _check(file, path)
+            yield file
+    except OSError as error:  # on opening, or later where a part of the file is damaged
         raise DataError(
             f"{path} cannot be read as HDF5 ({_first_line(error)}): download or simulate it again"
         ) from error
-    with file:
-        _check(file, path)
-        yield file
 
 
 def _check(file: h5py.File, path: Path) -> None:

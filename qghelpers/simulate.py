@@ -61,11 +61,11 @@ def simulate(path: str | Path, jets: int, seed: int = 0, workers: int | None = N
 
     Raises:
         layout.DataError: `path` cannot be written.
-        RuntimeError: Pythia8, FastJet or Awkward Array is not installed.
+        ImportError: Pythia8, FastJet or Awkward Array is not installed.
         ValueError: `jets` is below 1, `seed` below 0 or `workers` below 1.
     """
     if pythia8mc is None:
-        raise RuntimeError(
+        raise ImportError(
             "simulation needs pythia8mc, fastjet and awkward; Pythia8 has wheels for Python 3.11 "
             "to 3.13 on Linux (x86-64, WSL too) and macOS (arm64): simulate there, copy the file"
         )

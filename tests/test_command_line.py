@@ -21,6 +21,20 @@ def write(path, images=(4, 125, 125, 3), columns=4, drop=(), dtype="f4"):
     return path
 
 
+def damaged(path):
+    """A file whose pixels cannot be decompressed."""
+    with h5py.File(path, "w") as file:
+        data = np.random.default_rng(0).random((4, 125, 125, 3)).astype("f4")
+        images = file.create_dataset("X_jets", data=data, chunks=data.shape, compression="gzip")
+        for key in ("y", "pt", "m0"):
+            file[key] = np.zeros(4, "f4")
+        chunk = images.id.get_chunk_info(0)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        file.write(bytes(1000))
+    return path
+
+
 def swapped(path):
     write(path)
     with h5py.File(path, "r+") as file:
@@ -43,6 +57,7 @@ BAD_FILES = {
     "flat": (lambda path: write(path, (4,)), "has shape"),
     "no jets": (lambda path: write(path, (0, 125, 125, 3), 0), "holds no jets"),
     "labels missing": (lambda path: write(path, columns=3), "one entry a jet"),
+    "damaged": (damaged, "cannot be read as HDF5"),
     "text pixels": (lambda path: write(path, dtype="S3"), "not numbers"),
 }
 
@@ -101,6 +116,7 @@ def test_inspect_says_what_is_there_and_warns_of_swapped_labels(sample_file, tmp
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--limit", "2"], "too few"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--epochs", "0"], "epochs is 0"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--resume"], "no run folder"),
+        (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--precision", "7"], "precision"),
         (["evaluate", "{}", "--data", "{sample}"], "no run folder"),
         (["benchmark", "nonsense"], "no benchmark nonsense"),
     ],

@@ -78,7 +78,7 @@ def test_an_interrupted_simulation_leaves_nothing(tmp_path, monkeypatch):
 
 def test_missing_pythia_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(simulation, "pythia8mc", None)
-    with pytest.raises(RuntimeError, match="pythia8mc"):
+    with pytest.raises(ImportError, match="pythia8mc"):
         simulation.simulate(tmp_path / "jets.hdf5", 10)
     assert list(tmp_path.iterdir()) == []
 
