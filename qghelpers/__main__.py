@@ -101,8 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.command == "train":
             _train(args)
         elif args.command == "evaluate":
+            table = evaluate(args.run, args.data)
             print("error relative to the all-zero image, with bootstrap uncertainty")
-            print(format_table(evaluate(args.run, args.data)))
+            print(format_table(table))
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:

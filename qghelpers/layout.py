@@ -6,6 +6,7 @@ Everything here is knowledge about that file and nothing else: other modules imp
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
             yield file
     except OSError as error:  # on opening, or later where a part of the file is damaged
         raise DataError(
-            f"{path} cannot be read as HDF5 ({_first_line(error)}): download or simulate it again"
+            f"{path} cannot be read as HDF5 ({_reason(error)}): download or simulate it again"
         ) from error
 
 
@@ -96,7 +97,7 @@ def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
         file = h5py.File(temporary, "w")
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({_first_line(error)}): choose a folder you can write to"
+            f"{path} cannot be written ({_reason(error)}): choose a folder you can write to"
         ) from error
     try:
         with file:
@@ -116,8 +117,10 @@ def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
         temporary.unlink(missing_ok=True)
 
 
-def _first_line(error: OSError) -> str:
-    return (error.strerror or str(error)).splitlines()[0]
+def _reason(error: OSError) -> str:
+    """The reason alone: h5py wraps that of the operating system in a long message."""
+    reason = re.search("error message = '([^']+)'", str(error))
+    return reason[1] if reason else (error.strerror or str(error)).splitlines()[0]
 
 
 def constant_tower_share(images: np.ndarray) -> np.ndarray:

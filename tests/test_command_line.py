@@ -78,6 +78,7 @@ def test_a_bad_file_costs_one_clear_line(tmp_path, capfd, kind, command):
     assert message in line
     assert str(path) in line
     assert "\n" not in line
+    assert "errno" not in line
     assert not (tmp_path / "run").exists()
 
 
