@@ -44,10 +44,10 @@ def evaluate(folder: str | Path, data: str | Path) -> dict[str, dict[str, tuple[
 
 def held_out(config: dict, data: str | Path) -> tuple[JetImages, JetImages]:
     """Jets to fit baselines on, and jets that neither they nor the run have seen."""
-    jets = load_jets(data)
+    limit = config.get("limit")
+    jets = load_jets(data, limit, config["seed"])
     if jets.source != config["source"]:
-        return jets.split((0.5, 0.5), config["seed"])
-    jets = load_jets(data, limit=config.get("limit"), seed=config["seed"])
+        return (jets if limit is None else load_jets(data)).split((0.5, 0.5), config["seed"])
     train, _, test = jets.split(seed=config["seed"])
     if train.fingerprint() != config["train"]["fingerprint"]:
         raise DataError(

@@ -26,21 +26,16 @@ def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
     return figure, axes
 
 
-def images(
-    rows: dict[str, np.ndarray],
-    channels: Sequence[str] = CHANNELS,
-    half_width: float = HALF,
-) -> Figure:
+def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
     """Jet images, a row each and a column for each channel, on one log colour scale a column.
 
     Args:
         rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels at or
             below zero stay white.
-        channels: their names.
         half_width: show this much on each side of the centre, in eta and in radians.
     """
-    figure, axes = _axes(len(rows), len(channels), 4, 3.1)
-    for column, channel in enumerate(channels):
+    figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1)
+    for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
         top = max(float(stack.max()), 1e-6)
         norm = LogNorm(WEAKEST * top, top)

@@ -158,6 +158,11 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert stored["test_jets"] == 10
     assert stored["relative_to_zero"]["all-zero image"]["MSE"] == [1.0, 0.0]
 
+    fresh = tmp_path / "fresh.hdf5"
+    assert main(["simulate", str(fresh), "--jets", "20", "--workers", "1"]) == 0
+    assert main(["evaluate", str(out), "--data", str(fresh)]) == 0
+    assert json.loads((out / "metrics.json").read_text())["test_jets"] == 10  # half of the file
+
 
 def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
     path = tmp_path / "jets.hdf5"

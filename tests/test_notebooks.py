@@ -68,11 +68,11 @@ def test_few_cells_are_exempt_from_comparison(notebook):
 
 def test_it_shows_figures_each_followed_by_a_reading(notebook):
     figures = 0
-    for cell, following in zip(notebook.cells, notebook.cells[1:], strict=False):
+    for index, cell in enumerate(notebook.cells):
         shown = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
         figures += len(shown)
-        after = notebook.cells[notebook.cells.index(cell) + 1 :][:3]
-        assert not shown or any(c.cell_type == "markdown" for c in [following, *after])
+        after = notebook.cells[index + 1 : index + 4]
+        assert not shown or any(following.cell_type == "markdown" for following in after)
     assert figures >= 4
 
 
