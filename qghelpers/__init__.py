@@ -1,8 +1,8 @@
 """Autoencoders for quark and gluon jet images: data, networks, training, pictures."""
 
 from qghelpers.claims import claim
+from qghelpers.files import DataError
 from qghelpers.jets import JetImages, home, load_jets
-from qghelpers.layout import DataError
 from qghelpers.metrics import reconstruct
 from qghelpers.recipes import Recipe, build, get_recipe
 from qghelpers.runs import load_run, read_history

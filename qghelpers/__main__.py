@@ -32,11 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=int, help="processes; all processors unless given")
 
     command = commands.add_parser("inspect", help="say what is in a file")
-    command.add_argument("file", type=Path, metavar="FILE.hdf5")
+    command.add_argument("files", type=Path, nargs="+", metavar="FILE.hdf5")
 
     command = commands.add_parser("train", help="train a network into a run folder")
     command.add_argument("network", choices=("vae", "unet"))
-    command.add_argument("--data", type=Path, required=True, metavar="FILE.hdf5")
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--recipe", choices=("reference", "fast"), default="fast")
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="judge a run on jets that it has not seen")
     command.add_argument("run", type=Path, metavar="DIR")
-    command.add_argument("--data", type=Path, required=True, metavar="FILE.hdf5")
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
 
     command = commands.add_parser("benchmark", help="measure what the project claims")
     command.add_argument("names", nargs="*", metavar="NAME", help="all unless given")
@@ -97,7 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
             simulate(args.out, args.jets, args.seed, args.workers)
             print(f"{args.out}: {args.jets} jets, seed {args.seed}")
         elif args.command == "inspect":
-            print(inspect(args.file))
+            for path in args.files:
+                print(inspect(path))
         elif args.command == "train":
             _train(args)
         elif args.command == "evaluate":

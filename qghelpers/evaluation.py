@@ -1,15 +1,18 @@
 """A finished run judged on jets that it has not seen, beside its baselines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qghelpers import metrics, runs
+from qghelpers.files import DataError
 from qghelpers.jets import JetImages, load_jets
-from qghelpers.layout import DataError
 
 PCA_COMPONENTS = 32  # for a network without a latent size of its own
 
 
-def evaluate(folder: str | Path, data: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
+def evaluate(
+    folder: str | Path, data: str | Path | Sequence[str | Path]
+) -> dict[str, dict[str, tuple[float, float]]]:
     """Errors of a run's network relative to the all-zero image, and of the baselines.
 
     On the run's own file, the test part of its split is used; on any other file, all jets.
@@ -18,7 +21,7 @@ def evaluate(folder: str | Path, data: str | Path) -> dict[str, dict[str, tuple[
 
     Args:
         folder: the run folder; `metrics.json` is written into it.
-        data: an HDF5 file of jets.
+        data: an HDF5 file of jets, or several.
 
     Returns:
         As `metrics.compare`; the last row is the network.
@@ -42,7 +45,7 @@ def evaluate(folder: str | Path, data: str | Path) -> dict[str, dict[str, tuple[
     return table
 
 
-def held_out(config: dict, data: str | Path) -> tuple[JetImages, JetImages]:
+def held_out(config: dict, data: str | Path | Sequence[str | Path]) -> tuple[JetImages, JetImages]:
     """Jets to fit baselines on, and jets that neither they nor the run have seen."""
     limit = config.get("limit")
     jets = load_jets(data, limit, config["seed"])

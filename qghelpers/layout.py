@@ -5,14 +5,15 @@ The public file `quark-gluon_data-set_n139306.hdf5` holds the test jets of Andre
 Everything here is knowledge about that file and nothing else: other modules import it.
 """
 
-import os
-import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from qghelpers.files import DataError, reason, replacing
 
 PUBLIC_FILE = "quark-gluon_data-set_n139306.hdf5"
 CHANNELS = ("Tracks", "ECAL", "HCAL")
@@ -24,9 +25,11 @@ GLUON, QUARK = 0, 1  # the values of y
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS))  # as stored: channels last
 CHUNK = 16  # jets in one chunk of a file written here
 
-
-class DataError(ValueError):
-    """A file that cannot be used: one line that names it, what is wrong and what to do."""
+# What notebooks that read the public file printed: for gluon and quark jets, by channel.
+PUBLIC_LIT_SHARE = {GLUON: (0.0053, 0.0174, 0.0282), QUARK: (0.0047, 0.0141, 0.0256)}
+PUBLIC_MEAN = {GLUON: (8.1e-5, 4.9e-5, 2.9e-5), QUARK: (7.9e-5, 5.3e-5, 3.3e-5)}  # GeV/100
+PUBLIC_LARGEST = {GLUON: (756.6, 4.10, 0.431), QUARK: (307.2, 9.33, 0.433)}  # GeV/100
+PUBLIC_PT = (70.4, 337.1)  # GeV, of a copy of the same jets in another format
 
 
 @contextmanager
@@ -37,21 +40,46 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
         DataError: the file is missing, is not HDF5, lacks a dataset, or has wrong shapes.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}: give the path of a jet-image HDF5 file")
     try:
-        with h5py.File(path, "r") as file:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: give the path of a jet-image HDF5 file") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened ({reason(error)}): move or copy it") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise DataError(f"{path} is {what}: give the path of a jet-image HDF5 file")
+    with damage_named(path):
+        file = h5py.File(path, "r")
+    with file:
+        with damage_named(path):
             _check(file, path)
-            yield file
-    except OSError as error:  # on opening, or later where a part of the file is damaged
+        yield file
+
+
+@contextmanager
+def damage_named(path: str | Path) -> Iterator[None]:
+    """Turn whatever h5py raises on a damaged file into one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"{path} cannot be read as HDF5 ({_reason(error)}): download or simulate it again"
+            f"{path} cannot be read as HDF5 ({reason(error)}): download or simulate it again"
         ) from error
 
 
+def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (as whole numbers), transverse momentum and mass in GeV, each with shape `(jets,)`."""
+    with damage_named(file.filename):
+        labels, pt, mass = (file[key][:] for key in ("y", "pt", "m0"))
+    return labels.astype(np.int64), pt, mass
+
+
 def _check(file: h5py.File, path: Path) -> None:
-    datasets = {key: file.get(key) for key in ("X_jets", "y", "pt", "m0")}
+    keys = ("X_jets", "y", "pt", "m0")
+    datasets = {key: _follow(file, key, path) for key in keys}
     missing = [key for key, data in datasets.items() if not isinstance(data, h5py.Dataset)]
     if missing:
         raise DataError(
@@ -59,10 +87,15 @@ def _check(file: h5py.File, path: Path) -> None:
             "it needs X_jets, y, pt and m0"
         )
     for key, data in datasets.items():
-        if not np.issubdtype(data.dtype, np.number):
+        if data.dtype.kind not in ("iuf" if key == "X_jets" else "iufb") or data.dtype.itemsize > 8:
             raise DataError(f"{path}: {key} holds {data.dtype}, not numbers: simulate it again")
     images = datasets.pop("X_jets")
-    if images.shape[1:] != IMAGE_SHAPE:
+    if images.is_virtual or images.external:
+        raise DataError(
+            f"{path}: X_jets keeps its pixels in other files: give those, or copy them into one "
+            "file with h5repack"
+        )
+    if images.shape is None or images.shape[1:] != IMAGE_SHAPE:
         raise DataError(
             f"{path}: X_jets has shape {images.shape}, not (jets, 125, 125, 3): "
             "store images channels last, in the order Tracks, ECAL, HCAL"
@@ -75,52 +108,43 @@ def _check(file: h5py.File, path: Path) -> None:
                 f"{path}: {key} has shape {data.shape} but X_jets holds {len(images)} jets: "
                 "every dataset needs one entry a jet"
             )
+        if not np.isfinite(data[:]).all():
+            raise DataError(f"{path}: {key} has values that are no numbers: simulate it again")
     if not np.isin(datasets["y"][:], (GLUON, QUARK)).all():
         raise DataError(f"{path}: y has values other than 0 (gluon) and 1 (quark): relabel it")
+
+
+def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
+    """The dataset, which may be a link to one of another file."""
+    found = file.get(key)
+    if found is None and key in list(file):
+        link = file.get(key, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            where = getattr(link, "filename", "this file")
+            raise DataError(f"{path}: {key} is a link to {link.path} of {where}, and leads nowhere")
+        raise OSError(f"{key} is damaged")
+    return found
 
 
 @contextmanager
 def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
     """Make a file of `jets` empty jets to be filled in; it gets its name only once it is whole.
 
-    Until the block ends without an error the data lie in a temporary file beside `path`,
-    which is removed if the block fails or is interrupted.
-
     Raises:
-        DataError: the folder does not exist or cannot be written to.
+        DataError: the folder does not exist, cannot be written to or is full.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        file = h5py.File(temporary, "w")
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({_reason(error)}): choose a folder you can write to"
-        ) from error
-    try:
-        with file:
-            file.create_dataset(
-                "X_jets",
-                (jets, *IMAGE_SHAPE),
-                "float32",
-                chunks=(min(CHUNK, jets), *IMAGE_SHAPE),
-                compression="gzip",
-                compression_opts=1,
-            )
-            for key in ("y", "pt", "m0"):
-                file.create_dataset(key, (jets,), "float32")
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    """The reason alone: h5py wraps that of the operating system in a long message."""
-    reason = re.search("error message = '([^']+)'", str(error))
-    return reason[1] if reason else (error.strerror or str(error)).splitlines()[0]
+    with replacing(Path(path)) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset(
+            "X_jets",
+            (jets, *IMAGE_SHAPE),
+            "float32",
+            chunks=(min(CHUNK, jets), *IMAGE_SHAPE),
+            compression="gzip",
+            compression_opts=1,
+        )
+        for key in ("y", "pt", "m0"):
+            file.create_dataset(key, (jets,), "float32")
+        yield file
 
 
 def constant_tower_share(images: np.ndarray) -> np.ndarray:
@@ -146,3 +170,20 @@ def constant_tower_share(images: np.ndarray) -> np.ndarray:
 def lit_share(images: np.ndarray) -> np.ndarray:
     """Share of non-zero pixels in each channel, from `(jets, 125, 125, channels)`."""
     return (images != 0).mean(axis=(0, 1, 2))
+
+
+def channels_by_evidence(images: np.ndarray) -> tuple[str, ...]:
+    """What the channels look like: HCAL is made of constant blocks, Tracks is the sparser other.
+
+    Args:
+        images: some tens of jets at least, with shape `(jets, 125, 125, 3)`.
+
+    Returns:
+        A name for each channel; "?" for all of them if not exactly one is made of blocks.
+    """
+    blocks, lit = constant_tower_share(images) > 0.99, lit_share(images)
+    if blocks.sum() != 1:
+        return ("?",) * len(blocks)
+    hcal = int(blocks.argmax())
+    tracks, ecal = sorted((i for i in range(3) if i != hcal), key=lambda i: lit[i])
+    return tuple({hcal: "HCAL", tracks: "Tracks", ecal: "ECAL"}[i] for i in range(3))

@@ -6,7 +6,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from qghelpers.layout import DataError
+from qghelpers.files import DataError, replacing
 from qghelpers.recipes import NETWORKS
 
 History = list[dict[str, float]]
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write under a temporary name, then move into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): choose a folder you can "
-            "write to, with space left"
-        ) from error
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def start(folder: Path, config: dict[str, Any]) -> None:

@@ -6,8 +6,11 @@ together with the network that holds it.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from qghelpers.layout import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from qghelpers.jets import JetImages
@@ -28,13 +31,10 @@ class ZScore(nn.Module):
         self.register_buffer("std", torch.ones(3, 1, 1))
 
     def fit(self, train: "JetImages") -> "ZScore":
-        """Take mean and standard deviation from `train`, in one pass in double precision."""
-        total, squares, pixels = torch.zeros(3).double(), torch.zeros(3).double(), 0
-        for images in train.batches(256):
-            images = images.double()
-            total += images.sum(dim=(0, 2, 3))
-            squares += images.square().sum(dim=(0, 2, 3))
-            pixels += images[:, 0].numel()
+        """Take mean and standard deviation from `train`, without making an image dense."""
+        pixels = len(train) * IMAGE_SIZE**2
+        total = torch.from_numpy(train.sums().sum(axis=0))
+        squares = torch.from_numpy(train.sums(np.square).sum(axis=0))
         mean = total / pixels
         std = (squares / pixels - mean**2).sqrt().clamp_min(1e-12)
         self.mean.copy_(mean.view(3, 1, 1))

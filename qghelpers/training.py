@@ -55,6 +55,8 @@ def fit(
     recipe = recipe or get_recipe(name_of(model))
     fabric = Fabric(devices=1, precision=_fastest_precision() if precision == "auto" else precision)
     model.scaling.fit(train)
+    if fabric.device.type != "cpu":  # batches are then made dense where they are needed
+        train, validation = train.to(fabric.device), validation.to(fabric.device)
     model.to(fabric.device, memory_format=torch.channels_last)
     optimizer = _optimizer(model, recipe)
     scheduler = _scheduler(optimizer, recipe, batches=-(-len(train) // recipe.batch_size))

@@ -10,99 +10,68 @@ import pytest
 
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
+from qghelpers.layout import PUBLIC_LARGEST
 
 
-def write(path, images=(4, 125, 125, 3), columns=4, drop=(), dtype="f4"):
-    with h5py.File(path, "w") as file:
-        data = {"X_jets": np.zeros(images, dtype)}
-        data |= {key: np.zeros(columns, dtype) for key in ("y", "pt", "m0")}
-        for key in data.keys() - set(drop):
-            file[key] = data[key]
-    return path
-
-
-def damaged(path):
-    """A file whose pixels cannot be decompressed."""
-    with h5py.File(path, "w") as file:
-        data = np.random.default_rng(0).random((4, 125, 125, 3)).astype("f4")
-        images = file.create_dataset("X_jets", data=data, chunks=data.shape, compression="gzip")
-        for key in ("y", "pt", "m0"):
-            file[key] = np.zeros(4, "f4")
-        chunk = images.id.get_chunk_info(0)
-    with path.open("r+b") as file:
-        file.seek(chunk.byte_offset + chunk.size // 2)
-        file.write(bytes(1000))
-    return path
-
-
-def swapped(path):
-    write(path)
+def changed(sample_file, path, key, change):
+    """A copy of the sample with one dataset changed."""
+    path.write_bytes(sample_file.read_bytes())
     with h5py.File(path, "r+") as file:
-        image = np.zeros((4, 125, 125, 3), "f4")
-        image[..., 0] = np.kron(np.random.default_rng(0).random((25, 25)), np.ones((5, 5)))
-        image[..., 2] = np.random.default_rng(0).random((125, 125))
-        file["X_jets"][:] = image
-    return path
+        file[key][:] = change(file[key][:])
+    return str(path)
 
 
-BAD_FILES = {
-    "missing": (lambda path: path, "does not exist"),
-    "folder": (lambda path: (path.mkdir(), path)[1], "is a folder"),
-    "text": (lambda path: (path.write_text("not HDF5"), path)[1], "cannot be read as HDF5"),
-    "empty": (lambda path: (path.write_bytes(b""), path)[1], "cannot be read as HDF5"),
-    "no images": (lambda path: write(path, drop=["X_jets"]), "no dataset X_jets"),
-    "no labels": (lambda path: write(path, drop=["y"]), "no dataset y"),
-    "channels first": (lambda path: write(path, (4, 3, 125, 125)), "channels last"),
-    "one channel": (lambda path: write(path, (4, 125, 125, 1)), "has shape"),
-    "flat": (lambda path: write(path, (4,)), "has shape"),
-    "no jets": (lambda path: write(path, (0, 125, 125, 3), 0), "holds no jets"),
-    "labels missing": (lambda path: write(path, columns=3), "one entry a jet"),
-    "damaged": (damaged, "cannot be read as HDF5"),
-    "text pixels": (lambda path: write(path, dtype="S3"), "not numbers"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD_FILES)
-@pytest.mark.parametrize("command", ["inspect", "train", "load_jets"])
-def test_a_bad_file_costs_one_clear_line(tmp_path, capfd, kind, command):
-    make, message = BAD_FILES[kind]
-    path = make(tmp_path / "jets é.hdf5")
-    if command == "load_jets":
-        with pytest.raises(DataError) as error:
-            load_jets(path)
-        line = str(error.value)
-    else:
-        options = ["vae", "--out", str(tmp_path / "run"), "--data"] if command == "train" else []
-        assert main([command, *options, str(path)]) == 2
-        line = capfd.readouterr().err.removesuffix("\n")
-    assert message in line
-    assert str(path) in line
-    assert "\n" not in line
-    assert "errno" not in line
-    assert not (tmp_path / "run").exists()
-
-
-def test_swapped_channels_are_refused_and_reported(tmp_path, capfd):
-    path = swapped(tmp_path / "swapped.hdf5")
-    with pytest.raises(DataError, match="reorder the channels"):
-        load_jets(path)
-    assert main(["inspect", str(path)]) == 0
-    assert "WARNING: expected Tracks, ECAL, HCAL; found HCAL" in capfd.readouterr().out
-
-
-def test_inspect_says_what_is_there_and_warns_of_swapped_labels(sample_file, tmp_path, capfd):
+def test_inspect_says_what_is_there(sample_file, capfd):
     assert main(["inspect", str(sample_file)]) == 0
     report = capfd.readouterr().out
     assert "400 jets" in report
+    assert "chunks (16, 125, 125, 3), filter gzip" in report
     assert "this is the expected order" in report
     assert "this agrees with y = 0 gluon, y = 1 quark" in report
+    assert "pixels: 0 negative, 0 not finite, 0 outliers" in report
+    assert "the first 40 jets are like the rest" in report
     assert "WARNING" not in report
-    wrong = tmp_path / "wrong.hdf5"
-    wrong.write_bytes(sample_file.read_bytes())
-    with h5py.File(wrong, "r+") as file:
-        file["y"][:] = 1 - file["y"][:]
-    main(["inspect", str(wrong)])
-    assert "labels look swapped" in capfd.readouterr().out
+
+
+def test_inspect_reports_shares_and_means_beside_the_public_ones(sample_file, jets, capfd):
+    main(["inspect", str(sample_file)])
+    lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+    images, labels = jets.images().numpy(), jets.labels
+    for name, label in (("gluon", 0), ("quark", 1)):
+        for i, channel in enumerate(jets.channels):
+            (row,) = [line for line in lines if line[:2] == [name, channel]]
+            pixels = images[labels == label, i]
+            assert row[2:5] == ["200", f"{(pixels != 0).mean():.2%}", row[4]]
+            assert float(row[5]) == pytest.approx(pixels.mean(), rel=0.01)
+            assert float(row[7]) == pytest.approx(pixels.max(), rel=0.01)
+            assert float(row[8]) == pytest.approx(PUBLIC_LARGEST[label][i], rel=1e-3)
+
+
+def spoilt(images):
+    images[0, 60, 60, 0], images[1, 60, 60, 1], images[2, 60, 60, 1] = 756.6, -0.2, np.nan
+    return images
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("y", lambda y: 1 - y, "WARNING: y = 1 lights more pixels, so the labels look swapped"),
+        ("y", lambda y: 0 * y, "WARNING: no jet has y = 1 (quark)"),
+        ("X_jets", lambda x: x[..., ::-1], "WARNING: expected Tracks, ECAL, HCAL; found HCAL"),
+        ("X_jets", spoilt, "pixels: 1 negative, 1 not finite, 1 outliers"),
+        ("X_jets", spoilt, "WARNING: pixels that are no numbers; load_jets refuses"),
+        ("X_jets", spoilt, "WARNING: energy is never negative"),
+        ("pt", np.sort, "WARNING: the first 40 jets differ from the rest (of pt, m0, y, lit"),
+    ],
+)
+def test_inspect_warns(sample_file, tmp_path, capfd, key, change, message):
+    assert main(["inspect", changed(sample_file, tmp_path / "odd.hdf5", key, change)]) == 0
+    assert message in capfd.readouterr().out
+
+
+def test_inspect_takes_several_files(sample_file, capfd):
+    assert main(["inspect", str(sample_file), str(sample_file)]) == 0
+    assert capfd.readouterr().out.count(": 400 jets") == 2
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,36 @@ def test_batches_hold_every_jet_once(jets):
     torch.testing.assert_close(sums.sort()[0], in_order.sum(dim=(1, 2, 3)).sort()[0])
 
 
+def test_processes_share_every_batch(jets):
+    alone = list(jets.batches(60, shuffle=3))
+    shards = [list(jets.batches(60, shuffle=3, shard=(i, 4))) for i in range(4)]
+    for batch, *parts in zip(alone, *shards, strict=True):
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        together = torch.cat(parts).flatten(1).sum(dim=1).sort()[0]
+        torch.testing.assert_close(together, batch.flatten(1).sum(dim=1).sort()[0])
+
+
+def test_a_small_last_batch_can_be_left_out(jets):
+    assert [len(batch) for batch in jets.batches(150)] == [150, 150, 100]
+    assert [len(batch) for batch in jets.batches(150, drop_last=True)] == [150, 150]
+    assert [len(batch) for batch in jets.batches(200, drop_last=True)] == [200, 200]
+
+
+def test_jets_on_a_device_are_the_same(jets):
+    some = jets[::-7]
+    there = some.to("cpu")
+    assert torch.equal(there.images(), some.images())
+    assert torch.equal(there[5:1:-2].images(), some[5:1:-2].images())
+    assert torch.equal(next(there.batches(9, shuffle=1)), next(some.batches(9, shuffle=1)))
+    np.testing.assert_array_equal(there.pixel_counts(), some.pixel_counts())
+    assert there.fingerprint() == some.fingerprint()
+    assert len(there._images) == len(some)
+
+
+def test_sums_are_energies(jets):
+    np.testing.assert_allclose(jets.sums(), jets.images().double().sum(dim=(2, 3)), rtol=1e-12)
+
+
 def test_pixel_counts(jets):
     expected = (jets.images() != 0).sum(dim=(2, 3))
     np.testing.assert_array_equal(jets.pixel_counts(), expected)
@@ -90,6 +120,41 @@ def test_a_limit_takes_a_random_subset(sample_file, content):
     assert max(rows) > 100  # not the first ones
     np.testing.assert_array_equal(few.images(), content["X_jets"][rows].transpose(0, 3, 1, 2))
     assert few.source == load_jets(sample_file).source
+
+
+def test_a_limit_is_the_same_with_and_without_a_cache(sample_file, tmp_path):
+    fresh = tmp_path / "fresh.hdf5"
+    fresh.write_bytes(sample_file.read_bytes())
+    uncached = load_jets(fresh, limit=25, seed=4)
+    assert len(list(tmp_path.iterdir())) == 1
+    cached = load_jets(sample_file, limit=25, seed=4)
+    assert torch.equal(uncached.images(), cached.images())
+    assert uncached.fingerprint() == cached.fingerprint()
+
+
+@pytest.mark.parametrize("limit", [None, 90, 12])
+def test_several_files_open_as_one(sample_file, tmp_path, content, limit):
+    paths = [tmp_path / name for name in ("a.hdf5", "b.hdf5", "c.hdf5")]
+    pieces = (slice(0, 100), slice(100, 101), slice(101, 400))
+    for path, piece in zip(paths, pieces, strict=True):
+        with h5py.File(path, "w") as file:
+            for key, data in content.items():
+                file[key] = data[piece]
+    joined = load_jets(paths, limit=limit, seed=1)
+    whole = load_jets(sample_file, limit=limit, seed=1)
+    assert torch.equal(joined.images(), whole.images())
+    assert joined.fingerprint() == whole.fingerprint()
+    assert joined.source == whole.source
+    train, _ = joined.split((0.5, 0.5))
+    expected, _ = whole.split((0.5, 0.5))
+    assert torch.equal(train.images(), expected.images())
+    np.testing.assert_array_equal(train.pixel_counts(), expected.pixel_counts())
+    assert torch.equal(train.to("cpu").images(), expected.images())
+
+
+def test_no_file_at_all():
+    with pytest.raises(ValueError, match="no file was given"):
+        load_jets([])
 
 
 def test_without_a_path_the_public_file_is_preferred(sample_file, tmp_path, monkeypatch):
@@ -108,4 +173,5 @@ def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capf
     again = load_jets()
     assert capfd.readouterr().out == ""
     assert again.source == first.source
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [jets_module.SAMPLE_FILE]
+    files = sorted(path.name for path in (tmp_path / "data").iterdir())
+    assert files == [jets_module.SAMPLE_FILE, f"{jets_module.SAMPLE_FILE}.sparse.safetensors"]

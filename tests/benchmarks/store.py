@@ -1,0 +1,172 @@
+"""The jet store on a file as large as the public one: memory, conversion, random batches.
+
+The file is made of simulated jets that are overlaid until as many pixels are lit as in the public
+file, rolled, and varied pixel by pixel. All ratios are medians of alternating runs.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import h5py
+import numpy as np
+import torch
+from joblib import cpu_count
+from tqdm import tqdm
+
+from qghelpers import cache, layout, load_jets, reading
+
+JETS = 139_306
+PART = 16_384  # jets of the file that conversions are timed on
+SIMULATED = 2000
+OVERLAID = (4, 3, 1)  # jets in one image, by channel
+HCAL_KEPT = 0.7  # share of the towers
+REPEATS = 5
+BATCH = 128
+
+
+def make(path: Path, jets: int, rng: np.random.Generator) -> None:
+    """A file of `jets` varied copies of the default sample's jets."""
+    sample = load_jets(limit=SIMULATED)
+    base = sample.images().permute(0, 2, 3, 1).numpy()
+    towers = rng.random((len(base), 25, 25)) < HCAL_KEPT
+    images = np.zeros_like(base)
+    images[..., 2] = base[..., 2] * towers.repeat(5, axis=1).repeat(5, axis=2)
+    for channel, times in enumerate(OVERLAID[:2]):
+        for _ in range(times):
+            shift = 5 * rng.integers(25, size=2)
+            others = base[rng.permutation(len(base)), :, :, channel]
+            images[..., channel] += np.roll(others, shift, axis=(1, 2))
+    with layout.create_file(path, jets) as file:
+        file["y"][:] = np.resize(sample.labels, jets)
+        file["pt"][:], file["m0"][:] = rng.uniform(70, 340, (2, jets))
+        for start in tqdm(range(0, jets, 256), desc="making the file"):
+            size = min(256, jets - start)
+            which = rng.integers(len(images), size=size)
+            block = np.roll(images[which], 5 * rng.integers(25, size=2), axis=(1, 2))
+            block[..., :2] *= rng.random((size, 125, 125, 1), dtype=np.float32) + 0.5
+            noise = rng.random((size, 25, 25), dtype=np.float32) + 0.5
+            block[..., 2] *= noise.repeat(5, axis=1).repeat(5, axis=2)
+            file["X_jets"][start : start + size] = block
+
+
+def seconds(function, *args) -> float:
+    started = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - started
+
+
+def plain_loop(images: h5py.Dataset) -> None:
+    """What one writes first: read block by block, keep what is not zero."""
+    parts = []
+    for start in range(0, len(images), 256):
+        block = images[start : start + 256].reshape(-1, 46875)
+        row, position = np.nonzero(block)
+        parts.append((row, position.astype(np.uint16), block[row, position]))
+
+
+def plain_read(images: h5py.Dataset) -> None:
+    for start in range(0, len(images), 256):
+        images[start : start + 256]
+
+
+def bare(images: h5py.Dataset) -> None:
+    """Fetch and decompress the same chunks, with the same number of threads, and no more."""
+    size = int(np.prod(images.chunks)) * 4
+
+    def one(start: int) -> None:
+        _, data = images.id.read_direct_chunk((start, 0, 0, 0))
+        reading.zlib.decompress(data, bufsize=size)
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        list(pool.map(one, range(0, len(images), images.chunks[0])))
+
+
+def convert(images: h5py.Dataset) -> None:
+    for place in cache._places(Path(images.file.filename)):
+        place.unlink(missing_ok=True)
+    cache.open_images(images)
+
+
+def conversions(path: Path) -> None:
+    ways = {
+        "h5py loop, one thread": plain_loop,
+        "h5py, reading alone": plain_read,
+        f"decompression alone, {cpu_count()} threads": bare,
+        "into the cache, on disk and checked": convert,
+    }
+    with h5py.File(path) as file:
+        images = file["X_jets"]
+        runs = [{way: seconds(run, images) for way, run in ways.items()} for _ in range(REPEATS)]
+    print(f"conversion of {len(images)} jets, gzip, chunks of {layout.CHUNK} jets:")
+    ours = list(ways)[-1]
+    for way in ways:
+        speed = PART / median(run[way] for run in runs)
+        print(f"  {way:<38}{speed:>7.0f} jets/s; ours is", end=" ")
+        print(f"{median(run[way] / run[ours] for run in runs):.2f} times as fast")
+
+
+def batches(path: Path) -> None:
+    torch.set_num_threads(1)
+    jets = load_jets(path)
+    order = np.random.default_rng(0).permutation(len(jets))
+
+    def ours() -> None:
+        for start in range(0, 100 * BATCH, BATCH):
+            jets.images(order[start : start + BATCH])
+
+    with h5py.File(path) as file:
+
+        def one_by_one() -> None:
+            for row in order[:BATCH]:
+                torch.from_numpy(file["X_jets"][row])
+
+        runs = [(100 * BATCH / seconds(ours), BATCH / seconds(one_by_one)) for _ in range(REPEATS)]
+    fast, slow = (median(run[i] for run in runs) for i in (0, 1))
+    ratio = median(run[0] / run[1] for run in runs)
+    print(f"random batches of {BATCH}, one core: {fast:.0f} images/s")
+    print(f"random images by h5py, one by one: {slow:.0f} images/s; ratio {ratio:.0f}")
+
+
+OPEN = """
+import resource, sys, time
+import qghelpers as qg
+started = time.perf_counter()
+jets = qg.load_jets(sys.argv[1])
+opened = time.perf_counter() - started
+train, validation, test = jets.split()
+for count, batch in enumerate(train.batches(128, shuffle=0)):
+    if count == 300:
+        break
+print(f"{opened:.2f} s, peak memory of the process with 300 batches "
+      f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+"""
+
+
+def opening(path: Path) -> None:
+    for which in ("first", "second", "third"):
+        command = [sys.executable, "-c", OPEN, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"{which} start: opened in {done.stdout}", end="")
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        part, full = Path(folder) / "part.hdf5", Path(folder) / "full.hdf5"
+        make(part, PART, rng)
+        conversions(part)
+        make(full, JETS, rng)
+        opening(full)
+        (store,) = Path(folder).glob("full*.safetensors")
+        print(f"{JETS} jets: {full.stat().st_size / 1e9:.2f} GB of HDF5, 26.12 GB dense, ", end="")
+        print(f"{store.stat().st_size / 1e9:.3f} GB as a store")
+        batches(full)
+
+
+if __name__ == "__main__":
+    main()

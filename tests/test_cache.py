@@ -1,0 +1,254 @@
+"""The cache is used when it is good, made again when it is not, and never wrong."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from qghelpers import DataError, cache, load_jets, reading
+
+
+@pytest.fixture
+def path(sample_file, tmp_path) -> Path:
+    copy = tmp_path / "jets.hdf5"
+    with h5py.File(sample_file) as file, h5py.File(copy, "w") as some:
+        for key, data in file.items():
+            some[key] = data[:30]
+    return copy
+
+
+def cache_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sparse.safetensors")
+
+
+def right(path: Path) -> bool:
+    """Whether what `load_jets` gives is what the file holds."""
+    with h5py.File(path) as file:
+        expected = file["X_jets"][:].transpose(0, 3, 1, 2)
+    return np.array_equal(load_jets(path).images(), expected)
+
+
+def said(capfd) -> str:
+    return capfd.readouterr().err
+
+
+def test_the_second_time_the_cache_is_mapped(path, monkeypatch, capfd):
+    assert right(path)
+    assert cache_of(path).is_file()
+    monkeypatch.setattr(cache, "read_blocks", None)  # would fail
+    assert right(path)
+    assert load_jets(path, limit=3)._images.nbytes == load_jets(path)._images.nbytes
+    assert said(capfd) == ""
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
+
+
+def test_a_file_that_has_changed_is_read_again(path, capfd):
+    load_jets(path)
+    before = path.stat()
+    with h5py.File(path, "r+") as file:
+        file["X_jets"][3] = 0
+    assert right(path)
+    assert said(capfd).count("has changed") == 1
+    with h5py.File(path, "r+") as file:
+        file["X_jets"][4] = 0
+    # same size, same time: the digest sees it, in a file as small as this one
+    os.utime(path, ns=(before.st_atime_ns, path.stat().st_mtime_ns))
+    assert right(path)
+    assert said(capfd).count("has changed") == 1
+    assert right(path)
+    assert said(capfd) == ""
+
+
+def test_another_version_is_not_used(path, monkeypatch, capfd):
+    load_jets(path)
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    assert right(path)
+    assert "another version" in said(capfd)
+
+
+def places(size: int) -> list[int]:
+    rng = np.random.default_rng(0)
+    return sorted({0, 7, 8, 9, 400, size - 1, *rng.integers(0, size, 30), *range(8, 500, 23)})
+
+
+def test_a_flipped_bit_anywhere_is_noticed(path, capfd):
+    load_jets(path)
+    file = cache_of(path)
+    good = file.read_bytes()
+    noticed = 0
+    for place in places(len(good)):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << (place % 8)
+        file.write_bytes(damaged)
+        assert right(path)
+        lines = said(capfd).splitlines()
+        noticed += len(lines)
+        assert len(lines) <= 1
+        assert file.read_bytes() == good
+    assert noticed == len(places(len(good)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 100, 4096, 5000, -1])
+def test_a_truncated_cache_is_noticed(path, size, capfd):
+    load_jets(path)
+    good = cache_of(path).read_bytes()
+    cache_of(path).write_bytes(good[:size])
+    assert right(path)
+    assert len(said(capfd).splitlines()) == 1
+    assert cache_of(path).read_bytes() == good
+
+
+def test_something_else_under_its_name_is_replaced_or_named(path, capfd):
+    cache_of(path).write_text("a note to myself")
+    assert right(path)
+    assert len(said(capfd).splitlines()) == 1
+    cache_of(path).unlink()
+    cache_of(path).mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        load_jets(path)
+
+
+def test_a_file_without_a_lit_pixel_can_be_cached(tmp_path):
+    with h5py.File(tmp_path / "blank.hdf5", "w") as file:
+        blank = file.create_dataset("X_jets", (3, 125, 125, 3), "f4")
+        for _ in range(2):
+            images = cache.open_images(blank)
+            assert len(images) == 3
+            assert not images.dense(np.arange(3)).any()
+
+
+def test_the_limit_reads_no_more_than_it_needs_and_leaves_no_cache(path):
+    jets = load_jets(path, limit=5, seed=2)
+    assert len(jets._images) == 5
+    assert not cache_of(path).exists()
+
+
+def test_a_process_is_sent_a_name_instead_of_the_pixels(path):
+    jets = load_jets(path)
+    sent = pickle.dumps(jets[:2]._images)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), jets.images())
+
+
+def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
+    path, tmp_path, monkeypatch, capfd
+):
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setattr(cache, "user_cache_path", lambda _: elsewhere)
+    monkeypatch.setattr(cache, "_can_write", lambda folder: folder == elsewhere)
+    elsewhere.mkdir()
+    assert right(path)
+    assert not cache_of(path).exists()
+    assert len(list(elsewhere.iterdir())) == 1
+    monkeypatch.setattr(cache, "read_blocks", None)
+    assert right(path)
+    assert said(capfd) == ""
+
+
+def test_where_nothing_can_be_written_to_it_is_read_into_memory(path, monkeypatch, capfd):
+    monkeypatch.setattr(cache, "_can_write", lambda folder: False)
+    assert right(path)
+    assert len(said(capfd).splitlines()) == 1
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_for_the_cache_can_be_named(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "there" / "below"))
+    assert right(path)
+    assert not cache_of(path).exists()
+    assert len(list((tmp_path / "there" / "below").iterdir())) == 1
+
+
+SCRIPT = "import sys, qghelpers; print(qghelpers.load_jets(sys.argv[1]).images().sum().item())"
+
+
+def process(path: Path, script: str = SCRIPT) -> subprocess.Popen:
+    command = [sys.executable, "-c", script, str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_once(path):
+    running = [process(path) for _ in range(3)]
+    printed = {done.communicate()[0] for done in running}
+    assert [done.returncode for done in running] == [0, 0, 0]
+    assert len(printed) == 1
+    assert right(path)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
+
+
+SLOW = (
+    """
+import sys, time
+from qghelpers import cache
+read = cache.read_blocks
+def slow(images):
+    for block in read(images):
+        yield block
+        print("a block", flush=True)
+        time.sleep(100)
+cache.read_blocks = slow
+"""
+    + SCRIPT
+)
+
+
+def test_a_killed_conversion_leaves_nothing_that_is_taken_for_good(path, capfd):
+    running = process(path, SLOW)
+    assert running.stdout.readline() == "a block\n"
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    left_over = [p for p in path.parent.iterdir() if p.suffix == ".part"]
+    assert len(left_over) == 1
+    assert right(path)
+    assert said(capfd) == ""
+    long_ago = time.time() - 2 * cache.ABANDONED
+    os.utime(left_over[0], (long_ago, long_ago))
+    cache_of(path).unlink()
+    assert right(path)
+    assert not left_over[0].exists()
+
+
+FULL = """
+import resource, signal, sys, qghelpers
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+from qghelpers.__main__ import main
+sys.exit(main(["inspect", sys.argv[1]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of a file are POSIX")
+def test_a_full_disk_costs_one_clear_line(path):
+    out, err = (running := process(path, FULL)).communicate()
+    assert running.returncode == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert f"{cache_of(path)} cannot be written" in err
+    assert "space" in err
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(path, monkeypatch):
+    def changing(images):
+        yield from reading.read_blocks(images)
+        os.utime(path)
+
+    monkeypatch.setattr(cache, "read_blocks", changing)
+    with pytest.raises(DataError, match="was changed while it was read"):
+        load_jets(path)
+    assert not cache_of(path).exists()
+
+
+def test_a_copy_of_both_files_elsewhere_stays_valid_if_times_are_kept(path, tmp_path, monkeypatch):
+    load_jets(path)
+    shutil.copytree(path.parent, tmp_path / "copy", copy_function=shutil.copy2)
+    monkeypatch.setattr(cache, "read_blocks", None)
+    assert right(tmp_path / "copy" / path.name)
