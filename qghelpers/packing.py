@@ -32,6 +32,9 @@ class Packer:
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.entries = 0
 
+    def __len__(self) -> int:
+        return sum(len(counts) for counts, _, _ in self._parts)
+
     def add(self, images: np.ndarray) -> None:
         """Add images: float32 with shape `(n, 46875)`, n at most 8, in one piece of memory."""
         counts = np.empty(len(images), np.int64)

@@ -27,6 +27,7 @@ except ImportError:  # no wheel on this platform
 
 ROWS = 128  # images in a block, or as many as a chunk holds
 INFLATED = 24  # images of a chunk inflated at once
+FED = 2**20  # bytes of a large chunk that are inflated at once
 MOST = 4_000_000  # lit pixels in a block; blocks with more are halved
 LARGEST_CHUNK = 2**30  # bytes that may have to be inflated in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
@@ -60,7 +61,7 @@ def read_blocks(
     tasks = ((start, wanted[start : start + step]) for start in starts)
     with tqdm(total=int(wanted.sum()), unit=" jets", desc="reading", delay=2) as progress:
         for task, block in _in_order(chunks.block, tasks, threads or cpu_count()):
-            for part in chunks.halves(*task) if block is None else [block]:
+            for part in chunks.parts(*task) if block is None else [block]:
                 progress.update(len(part))
                 yield part
 
@@ -118,25 +119,33 @@ class _Chunks:
                 self.stored = set()
                 images.id.chunk_iter(lambda chunk: self.stored.add(chunk.chunk_offset))
 
-    def halves(self, start: int, wanted: np.ndarray) -> Iterator[SparseImages]:
-        """The images of a block that is too full to be held at once, in smaller blocks."""
-        middle = len(wanted) // 2
-        for task in ((start, wanted[:middle]), (start + middle, wanted[middle:])):
-            if task[1].any():
-                block = self.block(*task)
-                yield from self.halves(*task) if block is None else [block]
-
     def block(self, start: int, wanted: np.ndarray) -> SparseImages | None:
-        """The wanted images from row `start` on; None if there are too many pixels to hold."""
+        """The wanted images from row `start` on; None if they are too full to be held at once."""
+        first = next(self.parts(start, wanted, whole=True), None)
+        return first if first is not None and len(first) == wanted.sum() else None
+
+    def parts(self, start: int, wanted: np.ndarray, whole: bool = False) -> Iterator[SparseImages]:
+        """The wanted images from row `start` on, as many at a time as can be held.
+
+        Args:
+            whole: give nothing, instead of halves, if they cannot be held at once.
+        """
         first = start - start % self.shape[0]
         stop = start + len(wanted)
         mask = np.zeros(-(-stop // self.shape[0]) * self.shape[0] - first, bool)  # whole chunks
         mask[start - first : stop - first] = wanted
         touched = np.flatnonzero(mask.reshape(-1, self.shape[0]).any(axis=1)) * self.shape[0]
-        block = self._whole if self.whole else self._tiled
-        return block(first, touched, mask)
+        if self.whole:
+            yield from self._whole(first, touched, mask)
+        elif (block := self._tiled(first, touched, mask)) is not None:
+            yield block
+        elif not whole:
+            middle = len(wanted) // 2
+            for task in ((start, wanted[:middle]), (start + middle, wanted[middle:])):
+                if task[1].any():
+                    yield from self.parts(*task)
 
-    def _whole(self, first: int, touched: np.ndarray, mask: np.ndarray) -> SparseImages | None:
+    def _whole(self, first: int, touched: np.ndarray, mask: np.ndarray) -> Iterator[SparseImages]:
         """The images of this mask, from chunks of whole images."""
         packer = Packer()
         for row in touched:
@@ -144,9 +153,11 @@ class _Chunks:
                 wanted = mask[row : row + len(images)]
                 row += len(images)
                 packer.add(images if wanted.all() else images[wanted])
-                if packer.entries > MOST and mask.sum() > 1:
-                    return None
-        return packer.packed()
+                if packer.entries > MOST:
+                    yield packer.packed()
+                    packer = Packer()
+        if len(packer):
+            yield packer.packed()
 
     def _images_of(self, row: int) -> Iterator[np.ndarray]:
         """The images of a chunk of whole images, some at a time."""
@@ -212,22 +223,29 @@ def _merge(parts: list[Pixels], wanted: np.ndarray) -> SparseImages:
 
 def _pieces(data: bytes, size: int, piece: int) -> Iterator[bytes]:
     """Inflate to exactly `size` bytes, `piece` at a time; the checksum at the end is checked."""
+    wrong = OSError("a chunk is of the wrong size")
     try:
         if size <= piece:
             whole = zlib.decompress(data, bufsize=size)
             if len(whole) != size:
-                raise OSError("a chunk is of the wrong size")
+                raise wrong
             yield whole
             return
-        inflater = zlib.decompressobj()
-        while size > 0:
-            part = inflater.decompress(data, min(piece, size))
-            data = inflater.unconsumed_tail
+        inflater, unread, made = zlib.decompressobj(), memoryview(data), bytearray()
+        while not inflater.eof:
+            fed = inflater.unconsumed_tail or bytes(unread[:FED])
+            unread = unread if inflater.unconsumed_tail else unread[FED:]
+            part = inflater.decompress(fed, piece - len(made))
+            if not part and not fed:
+                raise wrong  # it ends before its end
+            made += part
             size -= len(part)
-            if len(part) < min(piece, size + len(part)):
-                raise OSError("a chunk is of the wrong size")
-            yield part
-        if inflater.decompress(data, 1) or not inflater.eof:
-            raise OSError("a chunk is of the wrong size")
+            if len(made) == piece or (size == 0 and made):
+                yield bytes(made)
+                made.clear()
+            if size < 0:
+                raise wrong
+        if size:
+            raise wrong
     except zlib.error as error:
         raise OSError(f"a chunk cannot be decompressed: {error}") from error

@@ -1,5 +1,7 @@
 """Whatever the layout of a file, what is read is what h5py reads, bit by bit."""
 
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from test_store import bits, images
 
 from qghelpers import reading
 from qghelpers.files import DataError
+from qghelpers.packing import AT_ONCE
 from qghelpers.store import SparseImages
 
 FILTERS = (
@@ -98,7 +101,7 @@ def test_a_chunk_that_skipped_its_filters():
 
 @pytest.mark.parametrize("chunks", [(1, 125, 125, 3), (40, 125, 125, 3), (40, 25, 40, 2), None])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_blocks_with_too_many_pixels_are_halved(monkeypatch, chunks, shuffle):
+def test_blocks_with_too_many_pixels_are_divided(monkeypatch, chunks, shuffle):
     monkeypatch.setattr(reading, "MOST", 200_000)  # about four dense images
     options = {"compression": "gzip", "shuffle": shuffle} if chunks else {}
     with memory_file() as file:
@@ -106,13 +109,36 @@ def test_blocks_with_too_many_pixels_are_halved(monkeypatch, chunks, shuffle):
         data = file.create_dataset("X", data=dense, chunks=chunks, **options)
         check(data)
         check(data, np.array([0, 1, 17, 45, 46, 59]))
-        assert max(map(len, reading.read_blocks(data))) <= 5
+        assert max(map(len, reading.read_blocks(data))) <= AT_ONCE
 
 
-def test_without_isal_the_standard_library_reads_the_same(monkeypatch):
-    import zlib
+@pytest.mark.parametrize("library", [reading.zlib, zlib])
+@pytest.mark.parametrize("piece", [999, 40_000, 10**6])
+@pytest.mark.parametrize("fed", [10, 10**5])
+def test_chunks_are_inflated_whole_or_not_at_all(monkeypatch, library, piece, fed):
+    monkeypatch.setattr(reading, "zlib", library)
+    monkeypatch.setattr(reading, "FED", fed)
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 3, 100_000, np.uint8).tobytes()
+    data = zlib.compress(whole)
+    pieces = list(reading._pieces(data, len(whole), piece))
+    assert b"".join(pieces) == whole
+    assert {len(part) for part in pieces[:-1]} <= {piece}
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 4
+    for bad, size in (
+        (data[:-1], len(whole)),
+        (data[: len(data) // 2], len(whole)),
+        (data, len(whole) - 1),
+        (data, len(whole) + 1),
+        (bytes(flipped), len(whole)),
+        (b"", len(whole)),
+    ):
+        with pytest.raises(OSError, match="a chunk"):
+            list(reading._pieces(bad, size, piece))
 
-    monkeypatch.setattr(reading, "zlib", zlib)
+
+def test_large_chunks_are_read_in_pieces(monkeypatch):
     monkeypatch.setattr(reading, "INFLATED", 2)
     with memory_file() as file:
         dense = np.random.default_rng(0).random((5, 125, 125, 3), dtype=np.float32)
