@@ -1,6 +1,7 @@
 """The command line: `python -m qghelpers simulate | inspect | train | evaluate | benchmark`."""
 
 import argparse
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -111,6 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
         message = " ".join(str(error).split())
         print(f"qghelpers {args.command}: {message}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"qghelpers {args.command}: interrupted", file=sys.stderr)
         return 130

@@ -133,18 +133,25 @@ def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
     Raises:
         DataError: the folder does not exist, cannot be written to or is full.
     """
-    with replacing(Path(path)) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset(
-            "X_jets",
-            (jets, *IMAGE_SHAPE),
-            "float32",
-            chunks=(min(CHUNK, jets), *IMAGE_SHAPE),
-            compression="gzip",
-            compression_opts=1,
-        )
-        for key in ("y", "pt", "m0"):
-            file.create_dataset(key, (jets,), "float32")
-        yield file
+    with replacing(Path(path)) as temporary:
+        file = h5py.File(temporary, "w")
+        try:
+            file.create_dataset(
+                "X_jets",
+                (jets, *IMAGE_SHAPE),
+                "float32",
+                chunks=(min(CHUNK, jets), *IMAGE_SHAPE),
+                compression="gzip",
+                compression_opts=1,
+            )
+            for key in ("y", "pt", "m0"):
+                file.create_dataset(key, (jets,), "float32")
+            yield file
+        finally:
+            try:
+                file.close()
+            except RuntimeError as error:  # h5py's way of saying that the disk is full
+                raise OSError(reason(error)) from error
 
 
 def constant_tower_share(images: np.ndarray) -> np.ndarray:

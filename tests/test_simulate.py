@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from qghelpers import layout
+from qghelpers import DataError, layout
 from qghelpers import simulate as simulation
 from qghelpers.layout import GLUON, QUARK
 
@@ -102,3 +102,17 @@ def test_charges_come_from_the_particle_table():
     np.testing.assert_array_equal(
         simulation._charge(np.array([211, -211, 22, 11, 2212, 130])), [1, -1, 0, -1, 1, 0]
     )
+
+
+def test_a_full_disk_costs_one_clear_line(tmp_path, monkeypatch):
+    close = h5py.File.close
+
+    def full(file):
+        close(file)
+        raise RuntimeError("Can't (errno = 28, error message = 'No space left on device', buf)")
+
+    monkeypatch.setattr(h5py.File, "close", full)  # where HDF5 notices it
+    with pytest.raises(DataError) as error:
+        simulation.simulate(tmp_path / "jets.hdf5", 2, workers=1)
+    assert "jets.hdf5 cannot be written (No space left on device)" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
