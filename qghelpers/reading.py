@@ -59,6 +59,7 @@ def read_blocks(
     step = chunks.shape[0] * max(1, ROWS // chunks.shape[0])
     starts = [i for i in range(0, len(images), step) if wanted[i : i + step].any()]
     tasks = ((start, wanted[start : start + step]) for start in starts)
+    Packer().add(np.zeros((1, PIXELS), np.float32))  # compiled before the bar's clock starts
     with tqdm(total=int(wanted.sum()), unit=" jets", desc="reading", delay=2) as progress:
         for task, block in _in_order(chunks.block, tasks, threads or cpu_count()):
             for part in chunks.parts(*task) if block is None else [block]:
