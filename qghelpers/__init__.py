@@ -2,7 +2,8 @@
 
 from qghelpers.claims import claim
 from qghelpers.files import DataError
-from qghelpers.jets import JetImages, home, load_jets
+from qghelpers.jets import JetImages
+from qghelpers.loading import home, load_jets
 from qghelpers.metrics import reconstruct
 from qghelpers.recipes import Recipe, build, get_recipe
 from qghelpers.runs import load_run, read_history

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from qghelpers import metrics, runs
 from qghelpers.files import DataError
-from qghelpers.jets import JetImages, load_jets
+from qghelpers.jets import JetImages
+from qghelpers.loading import load_jets
 
 PCA_COMPONENTS = 32  # for a network without a latent size of its own
 

@@ -1,24 +1,12 @@
-"""`JetImages`: the jets that a reader holds. Open, look, pick, split, make batches."""
+"""`JetImages`: the jets that a reader holds. Look, pick, split, make batches."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from qghelpers import cache, layout, reading, store
-from qghelpers.files import DataError
-
-SAMPLE_FILE = "simulated_jets.hdf5"
-SAMPLE_JETS = 2000
-SAMPLE_SEED = 2026
-LOOK_AT = 100  # jets, drawn at random, that must show which channel is which
-ENOUGH = 2  # jets; in a single one Tracks may outshine ECAL
+from qghelpers import layout, store
 
 
 class JetImages:
@@ -143,136 +131,12 @@ class JetImages:
 
     def fingerprint(self) -> str:
         """A short text that is the same for the same jets in the same order."""
-        return _digest(self.labels, self.pt, self.mass)
+        return digest(self.labels, self.pt, self.mass)
 
 
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
+def digest(*arrays: np.ndarray) -> str:
+    """A short text that tells these columns from others."""
+    state = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array, np.float64).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def home() -> Path:
-    """The folder that holds `data/` and `runs/`.
-
-    `$QGHELPERS_HOME` if it is set, else the checkout that this package lies in, else the
-    current folder.
-    """
-    if folder := os.environ.get("QGHELPERS_HOME"):
-        return Path(folder)
-    checkout = Path(__file__).parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-
-
-def load_jets(
-    path: str | Path | Sequence[str | Path] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    channels: Sequence[str] = layout.CHANNELS,
-) -> JetImages:
-    """Open a file of jet images, or several as one.
-
-    The first time, the pixels that are not zero are copied into a cache beside the file; from
-    then on the cache is mapped into memory, which takes a fraction of a second.
-
-    Args:
-        path: HDF5 files with the public file's layout. Unless given: the public file if it
-            lies in `data/`, else a sample of 2,000 jets that is simulated there the first time.
-        limit: keep a random subset of at most this many jets. Where there is no cache yet, the
-            rest is left unread.
-        seed: of the subset.
-        channels: the order in which the file has Tracks, ECAL and HCAL, if not this one. It is
-            checked against the pixels; the jets have the usual order.
-
-    Raises:
-        layout.DataError: a file is missing or damaged, or is not laid out as expected.
-        ValueError: `limit` is below 1, or `channels` are not the three.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}: ask for one jet at least")
-    if sorted(channels) != sorted(layout.CHANNELS):
-        raise ValueError(f"channels are {', '.join(layout.CHANNELS)}, not {', '.join(channels)}")
-    if path is None:
-        path = _default_file()
-    paths = [path] if isinstance(path, str | Path) else list(path)
-    if not paths:
-        raise ValueError("no file was given: name one at least")
-    with ExitStack() as stack:
-        files = [stack.enter_context(layout.open_file(path)) for path in paths]
-        columns = [np.concatenate(parts) for parts in zip(*map(layout.columns, files), strict=True)]
-        starts = store.offsets_of([len(file["X_jets"]) for file in files])
-        rows = np.arange(starts[-1])
-        if limit is not None and limit < len(rows):
-            rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-        shares = np.split(rows, np.searchsorted(rows, starts[1:-1]))
-        opened = [
-            _images(file["X_jets"], share - start)
-            for file, share, start in zip(files, shares, starts, strict=False)
-        ]
-    for name, (images, _) in zip(paths, opened, strict=True):
-        _check_pixels(images, tuple(channels), name)
-    starts = store.offsets_of([len(images) for images, _ in opened])
-    everything = tuple(images for images, _ in opened)
-    return JetImages(
-        everything[0] if len(everything) == 1 else store.JoinedImages(everything),
-        np.concatenate([own + start for (_, own), start in zip(opened, starts, strict=False)]),
-        *(column[rows] for column in columns),
-        source=_digest(*columns),
-        order=None
-        if tuple(channels) == layout.CHANNELS
-        else [tuple(channels).index(name) for name in layout.CHANNELS],
-    )
-
-
-def _images(dataset: h5py.Dataset, rows: np.ndarray) -> tuple[store.SparseImages, np.ndarray]:
-    """Sparse images that hold those wanted, and where they hold them."""
-    if len(rows) == len(dataset):
-        return cache.open_images(dataset), rows
-    images = cache.find(dataset)
-    if images is not None:
-        return images, rows
-    return store.SparseImages.join(reading.read_blocks(dataset, rows)), np.arange(len(rows))
-
-
-def _check_pixels(images: store.SparseImages, channels: tuple[str, ...], path: str | Path) -> None:
-    """Refuse pixels that are no numbers, and channels that are not what they are taken for."""
-    bad = int((~np.isfinite(images.values)).sum())
-    if bad:
-        raise DataError(
-            f"{path}: {bad} values are not finite (NaN or infinite): set those pixels to 0, or "
-            "simulate or download the file again"
-        )
-    if len(images) < ENOUGH:
-        return
-    some = np.random.default_rng(0).permutation(len(images))[:LOOK_AT]
-    found = layout.channels_by_evidence(images.dense(some).permute(0, 2, 3, 1).numpy())
-    if found != channels:
-        raise DataError(
-            f"{path}: the channels should be {', '.join(channels)}, but the pixels say "
-            f"{', '.join(found)} (HCAL alone has constant 5x5 blocks, Tracks is the sparser of "
-            "the others): reorder them, or name the file's order, channels=... of load_jets"
-        )
-
-
-def _default_file() -> Path:
-    data = home() / "data"
-    if (data / layout.PUBLIC_FILE).is_file():
-        return data / layout.PUBLIC_FILE
-    sample = data / SAMPLE_FILE
-    if not sample.is_file():
-        from qghelpers.simulate import simulate  # needs Pythia8, which nothing else here does
-
-        tqdm.write(
-            f"{layout.PUBLIC_FILE} is not in {data.name}/, so {SAMPLE_JETS} jets are simulated "
-            f"there into {SAMPLE_FILE}, once; it takes about half a minute."
-        )
-        try:
-            data.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{data} cannot be made ({error.strerror}): set "
-                "QGHELPERS_HOME to a folder you can write to"
-            ) from error
-        simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
-    return sample
+        state.update(np.ascontiguousarray(array, np.float64).tobytes())
+    return state.hexdigest()[:16]

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from qghelpers import jets as jets_module
-from qghelpers import load_jets
+from qghelpers import load_jets, loading
 from qghelpers.layout import PUBLIC_FILE
 
 
@@ -166,7 +165,7 @@ def test_without_a_path_the_public_file_is_preferred(sample_file, tmp_path, monk
 
 def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("QGHELPERS_HOME", str(tmp_path))
-    monkeypatch.setattr(jets_module, "SAMPLE_JETS", 4)
+    monkeypatch.setattr(loading, "SAMPLE_JETS", 4)
     first = load_jets()
     assert "simulated" in capfd.readouterr().out
     assert len(first) == 4
@@ -174,4 +173,4 @@ def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capf
     assert capfd.readouterr().out == ""
     assert again.source == first.source
     files = sorted(path.name for path in (tmp_path / "data").iterdir())
-    assert files == [jets_module.SAMPLE_FILE, f"{jets_module.SAMPLE_FILE}.sparse.safetensors"]
+    assert files == [loading.SAMPLE_FILE, f"{loading.SAMPLE_FILE}.sparse.safetensors"]
