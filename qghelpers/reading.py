@@ -6,6 +6,7 @@ stay in the processor's cache; every other layout is left to h5py.
 """
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ FED = 2**20  # bytes of a large chunk that are inflated at once
 MOST = 4_000_000  # lit pixels in a block; blocks with more are halved
 LARGEST_CHUNK = 2**30  # bytes that may have to be inflated in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
+_thread = threading.local()
 Pixels = tuple[np.ndarray, np.ndarray, np.ndarray]  # row in the block, position, value
 
 
@@ -76,9 +78,19 @@ def _keep_freed_memory() -> None:
     np.empty(31 * 2**20, np.uint8)
 
 
+def _reserve() -> None:
+    """Keep some memory for this thread: a hole that is filled by one chunk after another.
+
+    What lies behind the hole prevents glibc from handing it back to the system.
+    """
+    hole = np.empty(2**23, np.uint8)
+    _thread.end = np.empty(2**18, np.uint8)
+    del hole
+
+
 def _in_order(function, tasks: Iterable[tuple], threads: int):
     """`(task, function(*task))` for each task in order, at most one more than `threads` ahead."""
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(threads, initializer=_reserve)
     running: deque = deque()
     try:
         for task in tasks:
