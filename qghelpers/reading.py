@@ -1,8 +1,7 @@
 """One pass over an `X_jets` dataset: its non-zero pixels, block by block, in bounded memory.
 
 Nearly all of the time goes into decompression, which h5py does under one global lock. So gzip,
-with or without the shuffle filter, is undone here in threads, a few images at a time so that they
-stay in the processor's cache; every other layout is left to h5py.
+with or without the shuffle filter, is undone here in threads; every other layout is left to h5py.
 """
 
 import itertools
@@ -29,7 +28,7 @@ except ImportError:  # no wheel on this platform
 ROWS = 128  # images in a block, or as many as a chunk holds
 INFLATED = 24  # images of a chunk inflated at once
 FED = 2**20  # bytes of a large chunk that are inflated at once
-MOST = 4_000_000  # lit pixels in a block; blocks with more are halved
+MOST = 4_000_000  # lit pixels in a block; blocks with more are divided
 LARGEST_CHUNK = 2**30  # bytes that may have to be inflated in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _thread = threading.local()

@@ -19,8 +19,6 @@ HCAL = CHANNELS.index("HCAL")
 _GRID = np.arange(PIXELS).reshape(IMAGE_SHAPE)
 CORNERS = _GRID[::TOWER_SIZE, ::TOWER_SIZE, HCAL].ravel()  # the first pixel of each tower
 REST = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()  # from there to all of its pixels
-TOWER = np.full(PIXELS, -1, np.int16)  # the tower that a pixel belongs to, if any
-TOWER[CORNERS[:, None] + REST] = np.arange(TOWERS)[:, None]
 # Of each position that a sparse image may name: its (first) pixel, and how many pixels it has.
 _PIXEL = np.append(np.arange(PIXELS), CORNERS)
 _SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS, REST.size))
