@@ -88,6 +88,15 @@ def test_chunks_that_reach_beyond_the_images():
         check(data)
 
 
+def test_what_lies_beyond_the_images_in_a_chunk_is_left_out():
+    with memory_file() as file:
+        options = {"chunks": (4, 128, 126, 4), "compression": "gzip", "maxshape": (None,) * 4}
+        data = file.create_dataset("X", (3, 125, 125, 3), "f4", **options)
+        full = np.random.default_rng(0).random(options["chunks"]).astype("f4")
+        data.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(full.tobytes()))
+        check(data)
+
+
 def test_a_chunk_that_skipped_its_filters():
     with memory_file() as file:
         data = file.create_dataset(
