@@ -11,8 +11,9 @@ import torch
 import qghelpers as qg
 from qghelpers.evaluation import evaluate
 from qghelpers.inspection import inspect
+from qghelpers.layout import PROCESSES
 from qghelpers.metrics import format_table
-from qghelpers.simulate import simulate
+from qghelpers.simulate import PILEUP, simulate
 
 BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks"
 
@@ -26,11 +27,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m qghelpers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("simulate", help="make a file of quark and gluon jets")
+    command = commands.add_parser("simulate", help="make a file of jets")
     command.add_argument("out", type=Path, metavar="OUT.hdf5")
-    command.add_argument("--jets", type=int, required=True, help="how many, half of each kind")
+    command.add_argument("--jets", type=int, required=True, help="how many; half quark, half gluon")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--workers", type=int, help="processes; all processors unless given")
+    command.add_argument(
+        "--pileup",
+        type=float,
+        default=PILEUP,
+        metavar="MU",
+        help="mean number of other collisions in an image (%(default)g); 0 turns them off",
+    )
+    command.add_argument(
+        "--process", choices=PROCESSES, default="qcd", help="quark and gluon jets unless given"
+    )
+    command.add_argument(
+        "--pt-hat",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="transverse momentum of the partons in GeV, instead of the process's own",
+    )
 
     command = commands.add_parser("inspect", help="say what is in a file")
     command.add_argument("files", type=Path, nargs="+", metavar="FILE.hdf5")
@@ -95,8 +113,16 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         if args.command == "simulate":
-            simulate(args.out, args.jets, args.seed, args.workers)
-            print(f"{args.out}: {args.jets} jets, seed {args.seed}")
+            simulate(
+                args.out,
+                args.jets,
+                args.seed,
+                args.workers,
+                args.pileup,
+                args.process,
+                args.pt_hat,
+            )
+            print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
         elif args.command == "inspect":
             for path in args.files:
                 print(inspect(path))

@@ -24,7 +24,7 @@ def inspect(path: str | Path) -> str:
         DataError: the file cannot be used at all.
     """
     with layout.open_file(path) as file:
-        labels, pt, mass = layout.columns(file)
+        labels, pt, mass, process = layout.columns(file)
         images = cache.open_images(file["X_jets"])
         lines = _datasets(file, Path(path), images)
     lit, total, largest, strange = _statistics(images, pt.max())
@@ -35,6 +35,7 @@ def inspect(path: str | Path) -> str:
             f"  pt     {pt.min():.1f} to {pt.max():.1f} GeV "
             f"(public file: {layout.PUBLIC_PT[0]} to {layout.PUBLIC_PT[1]})",
             *_channels(images),
+            *_processes(process),
             *_labels(labels, lit, total, largest),
             *_pixels(strange),
             *_order(columns),
@@ -97,6 +98,14 @@ def _channels(images: SparseImages) -> list[str]:
     return [*lines, f"  WARNING: expected {', '.join(layout.CHANNELS)}; found {', '.join(names)}"]
 
 
+def _processes(process: np.ndarray) -> list[str]:
+    names, counts = np.unique(process, return_counts=True)
+    if list(names) == ["qcd"]:
+        return []
+    kinds = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+    return [f"processes: {kinds}; only qcd jets are quark or gluon jets, the others have y = -1"]
+
+
 def _labels(labels, lit, total, largest) -> list[str]:
     lines = [
         "labels, and their channels beside the public file's (gluon jets light more pixels)",
@@ -104,6 +113,8 @@ def _labels(labels, lit, total, largest) -> list[str]:
         f"{'largest':>10}{'public':>10}",
     ]
     area, shares = layout.IMAGE_SIZE**2, []
+    if (labels == layout.NEITHER).all():
+        return ["labels: neither quark nor gluon"]
     for label, name in NAMES.items():
         chosen = labels == label
         if not chosen.any():

@@ -14,42 +14,50 @@ class JetImages:
 
     Attributes:
         channels: names of the channels, in the order of the images.
-        labels: int64 with shape `(n,)`; 1 is quark, 0 is gluon.
+        labels: int64 with shape `(n,)`; 1 is quark, 0 is gluon, -1 neither.
         pt, mass: transverse momentum and mass of the jets in GeV, with shape `(n,)`.
+        process: where the jets come from, with shape `(n,)`: "qcd", "w", "top" or "dark".
         source: tells the file that the jets are from; the same for all subsets of it.
     """
 
     channels = layout.CHANNELS
 
-    def __init__(self, images: store.Images, rows, labels, pt, mass, source="", order=None) -> None:
+    def __init__(
+        self, images: store.Images, rows, labels, pt, mass, process, source="", order=None
+    ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
         self._order = order  # where the channels are in `images`, if not in their places
         self.labels = labels
         self.pt = pt
         self.mass = mass
+        self.process = process
         self.source = source
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        quarks = int(self.labels.sum())
-        return f"{len(self)} jets ({quarks} quark, {len(self) - quarks} gluon)"
+        kinds = {"quark": self.labels == layout.QUARK, "gluon": self.labels == layout.GLUON}
+        kinds |= {name: self.process == name for name in layout.PROCESSES[1:]}
+        counts = [f"{chosen.sum()} {name}" for name, chosen in kinds.items() if chosen.any()]
+        return f"{len(self)} jets ({', '.join(counts)})"
 
     def __getitem__(self, which: Sequence[int] | np.ndarray | slice) -> "JetImages":
         """The jets at these positions, or where this mask is true; pixels are not copied."""
         if not isinstance(which, slice):
             which = np.asarray(which)
             which = which if which.dtype == bool else which.astype(np.int64)  # [] is float
-        parts = (array[which] for array in (self._rows, self.labels, self.pt, self.mass))
+        parts = (array[which] for array in (self._rows, *self._columns()))
         return JetImages(self._images, *parts, self.source, self._order)
+
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return self.labels, self.pt, self.mass, self.process
 
     def to(self, device: str | torch.device) -> "JetImages":
         """The same jets with their sparse pixels on `device`, where batches are made dense."""
         images = store.ResidentImages(self._images.take(self._rows), device)
-        columns = (self.labels, self.pt, self.mass)
-        return JetImages(images, np.arange(len(self)), *columns, self.source, self._order)
+        return JetImages(images, np.arange(len(self)), *self._columns(), self.source, self._order)
 
     def images(self, which: Sequence[int] | np.ndarray | slice = slice(None)) -> torch.Tensor:
         """Dense images in the file's units (GeV/100), float32 with shape `(n, 3, 125, 125)`.

@@ -6,6 +6,7 @@ Everything here is knowledge about that file and nothing else: other modules imp
 """
 
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ TOWER_SIZE = 5  # crystals a side of one HCAL tower
 PIXEL_WIDTH = 0.0174  # pixel width in eta, and in phi in radians (2 pi / 360, rounded)
 GEV_PER_UNIT = 100.0  # pixel values are GeV / 100
 GLUON, QUARK = 0, 1  # the values of y
+NEITHER = -1  # its value for jets that are neither; the public file has none
+PROCESSES = ("qcd", "w", "top", "dark")  # where jets come from; the public file has qcd alone
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS))  # as stored: channels last
 CHUNK = 16  # jets in one chunk of a file written here
 
@@ -70,11 +73,27 @@ def damage_named(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (as whole numbers), transverse momentum and mass in GeV, each with shape `(jets,)`."""
+def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (whole numbers), transverse momentum and mass in GeV, process; shape `(jets,)` each.
+
+    Without a dataset `process`, as in the public file, all jets are "qcd".
+    """
     with damage_named(file.filename):
         labels, pt, mass = (file[key][:] for key in ("y", "pt", "m0"))
-    return labels.astype(np.int64), pt, mass
+        names = _processes(file)
+        if names:
+            process = np.array([names.get(i, "?") for i in range(256)])[file["process"][:]]
+        else:
+            process = np.full(len(labels), PROCESSES[0])
+    return labels.astype(np.int64), pt, mass, process
+
+
+def _processes(file: h5py.File) -> dict[int, str]:
+    """What the numbers of the dataset `process` stand for; nothing if there is no such dataset."""
+    data = file.get("process")
+    names = isinstance(data, h5py.Dataset) and h5py.check_enum_dtype(data.dtype)
+    same = names and data.shape == file["y"].shape and data.dtype.itemsize == 1
+    return {code: name for name, code in names.items()} if same else {}
 
 
 def _check(file: h5py.File, path: Path) -> None:
@@ -110,7 +129,8 @@ def _check(file: h5py.File, path: Path) -> None:
             )
         if not np.isfinite(data[:]).all():
             raise DataError(f"{path}: {key} has values that are no numbers: simulate it again")
-    if not np.isin(datasets["y"][:], (GLUON, QUARK)).all():
+    meanings = (GLUON, QUARK, NEITHER) if _processes(file) else (GLUON, QUARK)
+    if not np.isin(datasets["y"][:], meanings).all():
         raise DataError(f"{path}: y has values other than 0 (gluon) and 1 (quark): relabel it")
 
 
@@ -127,8 +147,10 @@ def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
 
 
 @contextmanager
-def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
+def create_file(path: str | Path, jets: int, process: str = "qcd") -> Iterator[h5py.File]:
     """Make a file of `jets` empty jets to be filled in; it gets its name only once it is whole.
+
+    Unless `process` is qcd, an additional dataset of that name says where the jets come from.
 
     Raises:
         DataError: the folder does not exist, cannot be written to or is full.
@@ -146,12 +168,37 @@ def create_file(path: str | Path, jets: int) -> Iterator[h5py.File]:
             )
             for key in ("y", "pt", "m0"):
                 file.create_dataset(key, (jets,), "float32")
+            if process != "qcd":
+                codes = {name: code for code, name in enumerate(PROCESSES)}
+                kind = h5py.enum_dtype(codes, basetype="u1")
+                file.create_dataset("process", data=np.full(jets, codes[process]), dtype=kind)
             yield file
         finally:
             try:
                 file.close()
             except RuntimeError as error:  # h5py's way of saying that the disk is full
                 raise OSError(reason(error)) from error
+
+
+def compressed(images: np.ndarray, chunk: int) -> list[bytes]:
+    """Images with shape `(jets, 125, 125, 3)` as chunks of a file made by `create_file`.
+
+    The file's chunks hold `chunk` jets; the last one is filled up with zeros.
+    """
+    spare = np.zeros((-len(images) % chunk, *IMAGE_SHAPE), "<f4")
+    images = np.concatenate([images, spare], dtype="<f4")
+    return [zlib.compress(images[i : i + chunk], 1) for i in range(0, len(images), chunk)]
+
+
+def write_block(
+    file: h5py.File, start: int, columns: dict[str, np.ndarray], chunks: list[bytes]
+) -> None:
+    """Fill in jets from `start` on, which is the first of a chunk."""
+    for key, values in columns.items():
+        file[key][start : start + len(values)] = values
+    for i, chunk in enumerate(chunks):
+        place = (start + i * file["X_jets"].chunks[0], 0, 0, 0)
+        file["X_jets"].id.write_direct_chunk(place, chunk)
 
 
 def constant_tower_share(images: np.ndarray) -> np.ndarray:

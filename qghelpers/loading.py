@@ -73,7 +73,7 @@ def load_jets(
         parts[0] if len(parts) == 1 else store.JoinedImages(parts),
         rows,
         *(column[chosen] for column in columns),
-        source=digest(*columns),
+        source=digest(*columns[:3]),
         order=None
         if channels == layout.CHANNELS
         else [channels.index(name) for name in layout.CHANNELS],
@@ -141,7 +141,7 @@ def _default_file() -> Path:
 
         tqdm.write(
             f"{layout.PUBLIC_FILE} is not in {data.name}/, so {SAMPLE_JETS} jets are simulated "
-            f"there into {SAMPLE_FILE}, once; it takes about half a minute."
+            f"there into {SAMPLE_FILE}, once; it takes about a minute."
         )
         try:
             data.mkdir(parents=True, exist_ok=True)

@@ -1,174 +1,227 @@
-"""Quark and gluon jets from proton collisions: Pythia8, FastJet, the detector, a file.
+"""Jets from simulated collisions, with pile-up, as images in a file like the public one.
 
-Dijet events of one kind (two gluons, or two light quarks) at 8 TeV, the leading anti-kT jet,
-labelled by the hard parton within dR < 0.4: the recipe of the public file (arXiv:1902.08276).
+Dijet events of one kind (two gluons, or two light quarks) at 8 TeV, the leading central anti-kT
+jet, labelled by the hard parton within dR < 0.4: the recipe of the public file (arXiv:1902.08276).
+Jets are clustered from the hard collision alone, which is what pile-up subtraction estimates.
 """
 
-from collections.abc import Iterator
-from functools import cache
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
-from qghelpers import layout
+from qghelpers import collisions, layout
+from qghelpers.collisions import BATCH
 from qghelpers.detector import Detector, Particles, jet_images
-from qghelpers.layout import GLUON, QUARK
+from qghelpers.pileup import load_pool
+from qghelpers.processes import PROCESSES, Kind, Process
 
 try:
     import awkward as ak
     import fastjet
-    import pythia8mc
-except ImportError:  # no wheel on this platform: reported by simulate()
-    pythia8mc = None
+except ImportError:  # as with Pythia8: reported by collisions.require()
+    pass
 
-BLOCK = 1000  # jets made from one random stream; the file does not depend on the workers
-BATCH = 250  # events generated at once
-JET_RADIUS = 0.5  # anti-kT, the standard of CMS at 8 TeV
-JET_PT_MIN = 70.0  # GeV
+BLOCK = 64 * layout.CHUNK  # jets made from one random stream: the file is the same for any workers
 JET_ETA_MAX = 1.39  # 16 towers of 0.087: the image is centred in the barrel
 MATCH_RADIUS = 0.4
-REACH = 2.2  # |eta| of a parton beyond which its jet's image has its centre out of reach
-PROCESSES = {GLUON: ("gg2gg", "qqbar2gg"), QUARK: ("gg2qqbar", "qq2qq", "qqbar2qqbarNew")}
-PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
-PYTHIA = (
-    "Print:quiet = on",
-    "Beams:eCM = 8000",
-    "PhaseSpace:pTHatMin = 90",  # GeV; with 170 it gives the public file's range of jet pT
-    "PhaseSpace:pTHatMax = 170",
-    "HardQCD:nQuarkNew = 3",  # new pairs are u, d or s
-    "ParticleDecays:limitTau0 = on",  # K0S and Lambda reach the detector, as in CMS
-    "ParticleDecays:tau0Max = 10",  # mm
-    "TimeShower:pTmin = 0.8",  # GeV; 0.5 is 1.6 times slower and changes no image visibly
-    "TimeShower:QEDshowerByQ = off",  # photons off quarks: a tenth of the time, a per cent effect
-    "TimeShower:QEDshowerByL = off",
-    "SpaceShower:QEDshowerByQ = off",
-    "Random:setSeed = on",
-)
+PT_HAT_MAX = 1500.0  # GeV; beyond, collisions at 8 TeV are too rare to find
+PILEUP = 20.0  # interactions a crossing, as in the public file
 
 
-def simulate(path: str | Path, jets: int, seed: int = 0, workers: int | None = None) -> None:
-    """Write `jets` simulated jets, half quark and half gluon, in the public file's layout.
+@dataclass(frozen=True)
+class Crossing:
+    """What happens when bunches cross: a hard process in a window of pT hat, and pile-up."""
 
-    The same seed gives the same images whatever the number of workers.
+    process: Process
+    pt_hat: tuple[float, float] | None
+    pileup: float = 0.0
+
+
+def simulate(
+    path: str | Path,
+    jets: int,
+    seed: int = 0,
+    workers: int | None = None,
+    pileup: float = PILEUP,
+    process: str = "qcd",
+    pt_hat: tuple[float, float] | None = None,
+) -> None:
+    """Write simulated jets in the public file's layout, with what made them as attributes.
+
+    The same seed gives the same images whatever the number of workers. The work is spread by
+    joblib: inside `joblib.parallel_config(backend="dask")`, it goes to a Dask cluster.
 
     Args:
         path: the HDF5 file to make; it appears once it is whole.
-        jets: how many; with an odd number there is one more gluon jet.
+        jets: how many; half quark, half gluon, with one more gluon jet if the number is odd.
         seed: a number not below 0.
-        workers: processes; all processors unless given.
+        workers: processes; all that there are unless given.
+        pileup: mean number of other collisions in each image, Poisson distributed.
+        process: `qcd`, or jets from something else: `w`, `top` or `dark`. These are neither
+            quark nor gluon: `y` is -1, and a dataset `process` says what they are.
+        pt_hat: window of the transverse momentum of the outgoing partons in GeV, instead of
+            the process's own.
 
     Raises:
         layout.DataError: `path` cannot be written.
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
-        ValueError: `jets` is below 1, `seed` below 0 or `workers` below 1.
+        ValueError: an argument is out of its range.
     """
-    if pythia8mc is None:
-        raise ImportError(
-            "simulation needs pythia8mc, fastjet and awkward; Pythia8 has wheels for Python 3.11 "
-            "to 3.13 on Linux (x86-64, WSL too) and macOS (arm64): simulate there, copy the file"
-        )
+    collisions.require()
+    window = _check(jets, seed, workers, pileup, process, pt_hat)
+    run = partial(_in_order, workers=workers)
+    with layout.create_file(path, jets, process) as file:
+        file.attrs.update(seed=seed, pileup=pileup, pt_hat=window or ())
+        if pileup:
+            load_pool(run)  # so that the workers find it
+        crossing = Crossing(PROCESSES[process], window, pileup)
+        sizes = [min(BLOCK, jets - start) for start in range(0, jets, BLOCK)]
+        chunk = file["X_jets"].chunks[0]
+        tasks = [
+            delayed(_block)(crossing, size, (seed, i * BLOCK), chunk)
+            for i, size in enumerate(sizes)
+        ]
+        with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
+            for i, block in enumerate(run(tasks)):
+                layout.write_block(file, i * BLOCK, *block)
+                progress.update(sizes[i])
+
+
+def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, float, float]:
+    """A dijet event to look at, without pile-up, whose leading jet has this label.
+
+    Returns:
+        Its visible particles, and eta and phi of the jet's axis.
+
+    Raises:
+        ImportError: Pythia8, FastJet or Awkward Array is not installed.
+    """
+    collisions.require()
+    (kind,) = (kind for kind in PROCESSES["qcd"].kinds if kind.label == label)
+    crossing = Crossing(PROCESSES["qcd"], PROCESSES["qcd"].pt_hat)
+    collide = collisions.hard_collisions(kind, crossing.pt_hat, seed + 1)
+    while True:
+        particles, jet = _matched(collide(5), kind, crossing.process)
+        if len(jet["pt"]):
+            return particles[particles.event == 0], float(jet["eta"][0]), float(jet["phi"][0])
+
+
+def _check(jets, seed, workers, pileup, process, pt_hat) -> tuple[float, float] | None:
     if jets < 1 or seed < 0 or (workers is not None and workers < 1):
         raise ValueError("simulate: jets and workers start at 1, the seed at 0")
-    starts = range(0, jets, BLOCK)
-    tasks = (delayed(_block)(seed, i, min(BLOCK, jets - i)) for i in starts)
-    workers = min(workers or cpu_count(), len(starts))
-    with (
-        layout.create_file(path, jets) as file,
-        tqdm(total=jets, unit=" jets", desc="simulating") as progress,
-    ):
-        for start, block in zip(starts, _in_order(tasks, workers), strict=True):
-            for key, values in block.items():
-                file[key][start : start + len(values)] = values
-            progress.update(len(block["y"]))
+    if not 0 <= pileup <= 200:
+        raise ValueError(f"simulate: pile-up is {pileup}: choose a number from 0 to 200")
+    if process not in PROCESSES:
+        raise ValueError(f"simulate: no process {process}: there are {', '.join(PROCESSES)}")
+    own = PROCESSES[process].pt_hat
+    if pt_hat is None:
+        return own
+    if own is None:
+        raise ValueError(f"simulate: {process} jets come from a decay and have no pT hat to choose")
+    lowest = PROCESSES[process].jet_pt_min
+    if not lowest <= pt_hat[0] < pt_hat[1] <= PT_HAT_MAX:
+        raise ValueError(
+            f"simulate: pT hat from {pt_hat[0]} to {pt_hat[1]}: choose a window between "
+            f"{lowest:g} and {PT_HAT_MAX:g} GeV"
+        )
+    return tuple(pt_hat)
 
 
-def _in_order(tasks, workers: int) -> Iterator[dict[str, np.ndarray]]:
+def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
+    tasks = list(tasks)
+    workers = min(effective_n_jobs(workers or -1), len(tasks))
     if workers == 1:  # in this process: no start-up cost, and errors come out plainly
         return (function(*args, **kwargs) for function, args, kwargs in tasks)
-    return Parallel(workers, return_as="generator", pre_dispatch="1.5*n_jobs")(tasks)
+    return Parallel(workers, return_as="generator", pre_dispatch="2*n_jobs")(tasks)
 
 
-def _block(seed: int, start: int, jets: int) -> dict[str, np.ndarray]:
-    """The datasets of `jets` jets, labels mixed, from the random stream (seed, start)."""
-    rng = np.random.default_rng((seed, start))
-    counts = {GLUON: jets - jets // 2, QUARK: jets // 2}
-    parts = [_jets_of(label, count, rng) for label, count in counts.items() if count]
-    order = rng.permutation(jets)
-    return {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
+_pool = cache(load_pool)  # one for each process; on another machine, of its own making
+_alone = (
+    threading.Lock()
+)  # two threads of one process in Pythia at once wait for each other forever
 
 
-def _jets_of(label: int, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    pythia = _pythia(label, seed=int(rng.integers(1, 900_000_000)))
-    found: list[dict[str, np.ndarray]] = []
-    while (missing := count - sum(len(part["y"]) for part in found)) > 0:
-        events = pythia.nextBatch(min(BATCH, 2 * missing + 5))  # about half the events serve
-        found.append(_jets_in(events, label, rng))
-    return {key: np.concatenate([part[key] for part in found])[:count] for key in found[0]}
+def _block(
+    crossing: Crossing, jets: int, stream: tuple[int, int], chunk: int
+) -> tuple[dict[str, np.ndarray], list[bytes]]:
+    """Columns and compressed images of some jets, labels mixed, from a random stream of their own.
+
+    They have no other state, so that it does not matter which worker makes them, and when.
+    """
+    with _alone:
+        columns, images = _dense(crossing, jets, np.random.default_rng(stream))
+    return columns, layout.compressed(images, chunk)
 
 
-def _pythia(label: int, seed: int):
-    class Reachable(pythia8mc.UserHooks):
-        """Drop, before their costly showers, events whose partons can make no wanted jet."""
-
-        def canVetoProcessLevel(self) -> bool:
-            return True
-
-        def doVetoProcessLevel(self, process) -> bool:
-            return not any(
-                process[i].idAbs() in PARTONS[label] and abs(process[i].eta()) < REACH
-                for i in (5, 6)
-            )
-
-    pythia = pythia8mc.Pythia("", False)
-    pythia.setUserHooksPtr(Reachable())
-    processes = (f"HardQCD:{name} = on" for name in PROCESSES[label])
-    for setting in (*PYTHIA, *processes, f"Random:seed = {seed}"):
-        pythia.readString(setting)
-    if not pythia.init():
-        raise RuntimeError("Pythia8 did not start: see its messages above")
-    return pythia
+def _dense(
+    crossing: Crossing, jets: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    images = np.zeros((jets, *layout.IMAGE_SHAPE), np.float32)
+    columns = {key: np.zeros(jets, np.float32) for key in ("y", "pt", "m0")}
+    order, kinds = rng.permutation(jets), crossing.process.kinds
+    for i, kind in enumerate(kinds):
+        places = order[i :: len(kinds)]
+        for jet, pixels in _jets_of(kind, crossing, len(places), rng):
+            some, places = places[: len(pixels)], places[len(pixels) :]
+            images[some] = pixels
+            columns["y"][some] = kind.label
+            columns["pt"][some], columns["m0"][some] = jet["pt"], jet["mass"]
+    return columns, images
 
 
-def _jets_in(events, label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The leading jets of these events that match a hard parton of the right kind."""
-    particles = events.prt
-    partons = particles[particles.status == -23]  # outgoing from the hardest process
-    stable = particles[(particles.status > 0) & ~_is_neutrino(particles.id)]
-    jet = leading_jets(stable.p)
-    wanted = np.isin(ak.to_numpy(abs(partons.id)), PARTONS[label])
-    d_eta = ak.to_numpy(_eta(partons.p)) - jet["eta"][:, None]
-    d_phi = ak.to_numpy(_phi(partons.p)) - jet["phi"][:, None]
-    d_phi = (d_phi + np.pi) % (2 * np.pi) - np.pi
-    matched = (wanted & (np.hypot(d_eta, d_phi) < MATCH_RADIUS)).any(axis=1)
+def _jets_of(
+    kind: Kind, crossing: Crossing, count: int, rng: np.random.Generator
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """`count` jets and their images, some at a time."""
+    seed = int(rng.integers(1, 900_000_000))
+    collide = collisions.hard_collisions(kind, crossing.pt_hat, seed)
+    while count > 0:
+        events = collide(min(BATCH, 3 * count // 2 + 5))  # two events in three serve
+        particles, jet = _matched(events, kind, crossing.process)
+        if crossing.pileup:
+            others = rng.poisson(crossing.pileup, len(jet["pt"]))
+            particles = Particles.join([particles, _pool().draw(others, rng)])
+        images, in_reach = jet_images(particles, jet["eta"], jet["phi"], Detector(), rng)
+        chosen = np.flatnonzero(in_reach)[:count]
+        yield {key: values[chosen] for key, values in jet.items()}, images[chosen]
+        count -= len(chosen)
+
+
+def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, np.ndarray]]:
+    """Particles and leading jet of the events in which that jet matches a parton of this kind."""
+    stable = collisions.visible(events)
+    partons = collisions.outgoing(events, kind.partons)
+    jet = leading_jets(stable.p, process.jet_radius, process.jet_pt_min)
+    d_eta = collisions.eta(partons.p) - jet["eta"]
+    d_phi = (collisions.phi(partons.p) - jet["phi"] + np.pi) % (2 * np.pi) - np.pi
+    matched = ak.to_numpy(ak.any(np.hypot(d_eta, d_phi) < MATCH_RADIUS, axis=1))
     keep = matched & (jet["pt"] > 0)
-    jet = {key: values[keep] for key, values in jet.items()}
-    images, in_reach = jet_images(_flat(stable[keep]), jet["eta"], jet["phi"], Detector(), rng)
-    values = {
-        "X_jets": images,
-        "pt": jet["pt"],
-        "m0": jet["mass"],
-        "y": np.full(len(images), label),
-    }
-    return {key: array[in_reach] for key, array in values.items()}
+    return collisions.flat(stable[keep]), {key: values[keep] for key, values in jet.items()}
 
 
-def leading_jets(momenta) -> dict[str, np.ndarray]:
-    """The hardest central anti-kT jet (R = 0.5) of each event; zeros where there is none.
+def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str, np.ndarray]:
+    """The hardest central anti-kT jet of each event; zeros where there is none.
 
     Args:
         momenta: Awkward array of events of four-momenta `px, py, pz, e` in GeV.
+        radius: of the jets, in eta and phi.
+        pt_min: smallest transverse momentum in GeV.
 
     Returns:
         `pt` and `mass` in GeV, `eta` and `phi`, each with shape `(events,)`.
     """
     # FastJet greets on standard output, which belongs to the results
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS)
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     fields = {"px": momenta.px, "py": momenta.py, "pz": momenta.pz, "E": momenta.e}
     momenta = ak.zip(fields, with_name="Momentum4D")
-    jets = fastjet.ClusterSequence(momenta, definition).inclusive_jets(min_pt=JET_PT_MIN)
+    jets = fastjet.ClusterSequence(momenta, definition).inclusive_jets(min_pt=pt_min)
     pt2 = jets.px**2 + jets.py**2
     jets = jets[abs(jets.pz) < np.sinh(JET_ETA_MAX) * np.sqrt(pt2)]
     hardest = ak.argmax(jets.px**2 + jets.py**2, axis=1, keepdims=True)
@@ -178,43 +231,3 @@ def leading_jets(momenta) -> dict[str, np.ndarray]:
     mass = np.sqrt(np.maximum(e**2 - pt**2 - pz**2, 0))
     eta = np.arcsinh(pz / np.maximum(pt, 1e-9))
     return {"pt": pt, "mass": mass, "eta": eta, "phi": np.arctan2(py, px)}
-
-
-def _flat(particles) -> Particles:
-    """An Awkward array of Pythia's particles as flat NumPy arrays."""
-    counts = ak.to_numpy(ak.num(particles))
-    particles = ak.flatten(particles)
-    p = particles.p
-    pdg = ak.to_numpy(particles.id)
-    return Particles(
-        event=np.repeat(np.arange(len(counts)), counts),
-        pt=ak.to_numpy(np.hypot(p.px, p.py)),
-        eta=ak.to_numpy(_eta(p)),
-        phi=ak.to_numpy(_phi(p)),
-        energy=ak.to_numpy(p.e),
-        charge=_charge(pdg),
-        pdg=pdg,
-    )
-
-
-def _charge(pdg: np.ndarray) -> np.ndarray:
-    """Electric charges in units of e, looked up in Pythia's particle table."""
-    kinds, index = np.unique(pdg, return_inverse=True)
-    return np.array([_particle_table().charge(int(kind)) for kind in kinds])[index]
-
-
-@cache
-def _particle_table():
-    return pythia8mc.Pythia("", False).particleData
-
-
-def _is_neutrino(pdg):
-    return (abs(pdg) == 12) | (abs(pdg) == 14) | (abs(pdg) == 16)
-
-
-def _eta(p):
-    return np.arcsinh(p.pz / np.hypot(p.px, p.py))
-
-
-def _phi(p):
-    return np.arctan2(p.py, p.px)

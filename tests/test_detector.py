@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from qghelpers.detector import Detector, Particles, jet_images, propagate, spread
+from qghelpers.detector import (
+    Detector,
+    Particles,
+    deposits,
+    helix,
+    jet_images,
+    propagate,
+    read_out,
+    spread,
+)
 from qghelpers.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
 
 PERFECT = Detector(
@@ -15,9 +24,12 @@ PERFECT = Detector(
     ecal_noise=0,
     ecal_constant=0,
     ecal_threshold=0,
+    ecal_suppression=0,
+    endcap_threshold=0,
     hcal_stochastic=0,
     hcal_constant=0,
     hcal_threshold=0,
+    hadron_response=1,
 )
 
 
@@ -54,7 +66,20 @@ def test_charged_particles_follow_the_lorentz_force(pt, eta, charge):
 
 def test_neutral_particles_fly_straight():
     eta, phi = propagate(particles(3.0, 0.4, 1.1), Detector())
-    assert (eta, phi) == (0.4, 1.1)
+    np.testing.assert_allclose((eta[0], phi[0]), (0.4, 1.1))
+
+
+@pytest.mark.parametrize("pt", [0.3, 1.0, 30.0])
+def test_a_helix_begins_at_the_vertex_and_turns_on_a_circle(pt):
+    some, share = particles(pt, 0.3, 0.7, 1, 211), np.linspace(0, 1, 50)
+    path = np.stack([helix(some, Detector(), s)[:, 0] for s in share])
+    radius = pt / (0.3 * 3.8)
+    centre = radius * np.array([np.sin(0.7), -np.cos(0.7)])  # positive charges turn clockwise
+    assert np.abs(path[0]).max() < 1e-12
+    np.testing.assert_allclose(np.hypot(*(path[:, :2] - centre).T), radius, rtol=1e-9)
+    np.testing.assert_allclose(np.diff(path[:, 2]), path[1, 2], rtol=1e-9)
+    reached = np.hypot(*path[-1, :2]), abs(path[-1, 2])
+    assert np.isclose(reached[0], 1.29) or np.isclose(reached[1], 3.0)
 
 
 def test_spread_keeps_the_energy_and_half_of_it_within_the_median_radius():
@@ -83,6 +108,45 @@ def test_hadron_energy_is_shared_between_the_calorimeters():
     assert ecal > 0
     assert hcal > ecal
     assert ecal + hcal == pytest.approx(200 * np.cosh(0.05), rel=0.1)
+
+
+def test_the_response_to_hadrons_is_that_of_groom():
+    detector = Detector(ecal_interactions=0)  # everything reaches HCAL
+    energy = np.array([0.5, 1.0, 10.0, 100.0])
+    pions = particles(energy / np.cosh(0.05), charge=1, pdg=211)
+    in_ecal, in_hcal = deposits(pions, detector, np.random.default_rng(0))
+    electromagnetic = np.array([0, 0, 1 - 10 ** (0.85 - 1), 1 - 100 ** (0.85 - 1)])
+    assert not in_ecal.any()
+    np.testing.assert_allclose(
+        in_hcal / energy, electromagnetic + 0.25 * (1 - electromagnetic), rtol=1e-6
+    )
+
+
+def test_soft_crystals_are_kept_around_busy_towers_alone():
+    detector = Detector(ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1)
+    width = 5 * 0.0174
+    hard, near, far = 0.5 * width, 1.5 * width, 3.5 * width
+    image = image_of(particles([20.0, 0.1, 0.1], eta=np.array([hard, near, far])), detector)
+    assert (image[..., 1] > 0).sum() == 2
+    assert image[..., 1].sum() == pytest.approx(20 * np.cosh(hard) + 0.1 * np.cosh(near), rel=1e-3)
+
+
+def test_empty_cells_show_noise_only_where_it_can_pass_the_threshold():
+    threshold = np.array([0.05, 0.21])[:, None]
+    cells = read_out(np.zeros((2, 20_000)), 0.03, 0.04, 0, threshold, np.random.default_rng(0))
+    assert (cells[0] > 0).mean() == pytest.approx(0.1056, abs=0.01)  # above 1.25 sigma
+    assert not cells[1].any()
+
+
+def test_endcap_crystals_have_their_own_threshold():
+    some = particles([20.0, 0.1], eta=np.array([1.3, 1.55]))  # 0.24 GeV, in the endcap
+    for threshold, lit in ((0.3, 1), (0.0, 2)):
+        detector = Detector(
+            ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, endcap_threshold=threshold, spots=1
+        )
+        rng = np.random.default_rng(0)
+        images, _ = jet_images(some, np.array([1.3]), np.array([0.05]), detector, rng)
+        assert (images[0, ..., 1] > 0).sum() == lit
 
 
 def test_neutrinos_and_muons_leave_no_showers():

@@ -1,0 +1,102 @@
+"""The pool of minimum-bias collisions: made once, checked, drawn from fairly."""
+
+import numpy as np
+import pytest
+
+from qghelpers import pileup
+from qghelpers.detector import Particles
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return pileup.load_pool()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache folder of its own, and collisions that cost nothing."""
+    made = []
+
+    def few(count, seed):
+        made.append(seed)
+        ones = np.ones(3)
+        return Particles(np.arange(3), ones, ones, ones, ones, 0 * ones, 22 * ones)
+
+    monkeypatch.setattr(pileup, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setattr(pileup.collisions, "minimum_bias", few)
+    return tmp_path / "cache", made
+
+
+def test_multiplicity_is_that_of_inelastic_collisions(pool):
+    """CMS and TOTEM, arXiv:1405.0722: about 5.4 charged particles a unit of eta at 8 TeV."""
+    particles = pool.particles
+    central = (particles.charge != 0) & (np.abs(particles.eta) < 1)
+    assert len(pool) == pileup.INTERACTIONS
+    assert central.sum() / len(pool) / 2 == pytest.approx(5.4, rel=0.1)
+
+
+def test_drawing_gives_each_event_its_collisions(pool):
+    counts = np.array([3, 0, 20])
+    drawn = pool.draw(counts, np.random.default_rng(0))
+    assert set(drawn.event) == {0, 2}
+    sizes = np.diff(pool.starts)
+    pick = (np.random.default_rng(0).random((23, 3))[:, 0] * len(pool)).astype(int)
+    assert (drawn.event == 0).sum() == sizes[pick[:3]].sum()
+    assert (drawn.event == 2).sum() == sizes[pick[3:]].sum()
+    first = slice(pool.starts[pick[0]], pool.starts[pick[0] + 1])
+    np.testing.assert_array_equal(drawn.pt[: sizes[pick[0]]], pool.particles.pt[first])
+    np.testing.assert_array_equal(
+        np.abs(drawn.eta[: sizes[pick[0]]]), np.abs(pool.particles.eta[first])
+    )
+    turn = drawn.phi[: sizes[pick[0]]] - pool.particles.phi[first]
+    assert np.ptp(turn) < 1e-5
+
+
+def test_collisions_are_turned_and_mirrored_evenly(pool):
+    drawn = pool.draw(np.array([2000]), np.random.default_rng(1))
+    hard = drawn[drawn.pt > 0.5]
+    assert np.mean(hard.eta > 0) == pytest.approx(0.5, abs=0.01)
+    quarters = np.histogram(hard.phi % (2 * np.pi), 4, (0, 2 * np.pi))[0] / len(hard)
+    np.testing.assert_allclose(quarters, 0.25, atol=0.02)
+
+
+def test_more_pileup_adds_to_less(pool):
+    few = pool.draw(np.array([5]), np.random.default_rng(2))
+    many = pool.draw(np.array([9]), np.random.default_rng(2))
+    np.testing.assert_array_equal(many.phi[: len(few)], few.phi)
+    assert len(many) > len(few)
+
+
+def test_no_pileup_is_no_particles(pool):
+    assert len(pool.draw(np.zeros(4, int), np.random.default_rng(0))) == 0
+
+
+def test_the_pool_is_made_once(own_cache, capsys):
+    folder, made = own_cache
+    first, again = pileup.load_pool(), pileup.load_pool()
+    assert len(made) == pileup.INTERACTIONS // pileup.BLOCK
+    assert len(set(made)) == len(made)
+    assert len(list(folder.iterdir())) == 1
+    np.testing.assert_array_equal(first.starts, again.starts)
+    assert capsys.readouterr().err.count("once; it takes") == 1
+
+
+@pytest.mark.parametrize("change", [b"", b"x" * 1000, None])
+def test_a_damaged_pool_is_made_again(own_cache, change):
+    folder, made = own_cache
+    before = pileup.load_pool()
+    (path,) = folder.iterdir()
+    contents = path.read_bytes()
+    path.write_bytes(contents[:-1] + bytes([contents[-1] ^ 1]) if change is None else change)
+    after = pileup.load_pool()
+    assert len(made) == 2 * pileup.INTERACTIONS // pileup.BLOCK
+    np.testing.assert_array_equal(before.particles.pt, after.particles.pt)
+    assert path.read_bytes() == contents
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_only_time(own_cache):
+    folder, made = own_cache
+    folder.write_text("a file where the folder should be")
+    for _ in range(2):
+        assert len(pileup.load_pool()) == pileup.INTERACTIONS
+    assert len(made) == 2 * pileup.INTERACTIONS // pileup.BLOCK
