@@ -5,6 +5,7 @@ that a pool of some thousands does for any number of jets. Out-of-time pile-up a
 the vertices along the beam are left out.
 """
 
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable
@@ -61,15 +62,18 @@ class Pool:
 def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     """The pool of this machine: from the user's cache folder, else made, in half a minute.
 
+    `$QGHELPERS_CACHE`, if set, is the folder to use instead.
+
     Args:
         run: runs joblib tasks and gives their results in order; one after the other unless given.
 
     Raises:
-        ImportError: Pythia8 is not installed, and there is no pool yet.
+        ImportError: Pythia8 is not installed.
     """
-    content = f"{collisions.version()} {INTERACTIONS} {BLOCK} {SEED}"
+    collisions.require()
+    content = f"{collisions.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    path = user_cache_path("qghelpers") / name
+    path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
     particles = _read(path)
     if particles is None:
         starts = range(0, INTERACTIONS, BLOCK)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from qghelpers.latent import robust_limits
@@ -24,6 +25,52 @@ def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
     )
     plt.close(figure)  # the caller decides whether and where it is shown
     return figure, axes
+
+
+def particles(
+    kinds: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    jet_eta: float,
+    jet_phi: float,
+    radius: float,
+) -> Figure:
+    """Particles around a jet axis, discs whose area grows with transverse momentum.
+
+    Args:
+        kinds: name of each kind of particle and its `eta`, `phi` and `pt` in GeV.
+        jet_eta, jet_phi: the jet's axis; a circle of `radius` is drawn around it.
+        radius: of the jet.
+    """
+    figure, axes = _axes(1, 1, 6.4, 5)
+    ax = axes[0, 0]
+    for name, (eta, phi, pt) in kinds.items():
+        d_phi = (phi - jet_phi + np.pi) % (2 * np.pi) - np.pi
+        ax.scatter(eta - jet_eta, d_phi, s=12 * pt, alpha=0.5, linewidths=0, label=name)
+    ax.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", label=f"jet, R = {radius:g}"))
+    ax.set(xlabel="Δη", ylabel="Δφ [rad]", xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal")
+    legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="area ∝ pT")
+    for handle in legend.legend_handles[: len(kinds)]:
+        handle.set_sizes([40])
+    return figure
+
+
+def bent_tracks(paths: np.ndarray, charges: np.ndarray, radius: float) -> Figure:
+    """Charged particles seen along the beam, from the collision to the calorimeters.
+
+    Args:
+        paths: x and y in metres at some steps, with shape `(2, steps, particles)`.
+        charges: with shape `(particles,)`.
+        radius: of the calorimeter's inner face in metres.
+    """
+    figure, axes = _axes(1, 1, 5.4, 5)
+    ax = axes[0, 0]
+    for name, sign, colour in (("positive", 1, "tab:red"), ("negative", -1, "tab:blue")):
+        x, y = paths[:, :, np.sign(charges) == sign]
+        ax.plot(x, y, color=colour, linewidth=1, alpha=0.7)
+        ax.plot([], [], color=colour, label=f"{name} charge")
+    ax.add_patch(Circle((0, 0), radius, fill=False, linewidth=3, color="grey", label="ECAL"))
+    ax.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
 
 
 def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:

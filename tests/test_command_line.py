@@ -82,6 +82,8 @@ def test_inspect_takes_several_files(sample_file, capfd):
         (["simulate", "/proc/jets.hdf5", "--jets", "5"], "cannot be written"),
         (["simulate", "{}/jets.hdf5", "--jets", "0"], "start at 1"),
         (["simulate", "{}/jets.hdf5", "--jets", "5", "--seed", "-1"], "seed at 0"),
+        (["simulate", "{}/jets.hdf5", "--jets", "5", "--pileup", "-1"], "pile-up is -1"),
+        (["simulate", "{}/a", "--jets", "5", "--pt-hat", "20", "30"], "window between 70 and"),
         (["train", "vae", "--data", "{sample}", "--out", "{sample}"], "cannot be made"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--limit", "2"], "too few"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--epochs", "0"], "epochs is 0"),
@@ -137,5 +139,5 @@ def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
     path = tmp_path / "jets.hdf5"
     command = [sys.executable, "-m", "qghelpers", "simulate", str(path), "--jets", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{path}: 2 jets, seed 0\n"
+    assert done.stdout == f"{path}: 2 qcd jets, seed 0\n"
     assert "2/2" in done.stderr

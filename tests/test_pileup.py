@@ -22,7 +22,7 @@ def own_cache(tmp_path, monkeypatch):
         ones = np.ones(3)
         return Particles(np.arange(3), ones, ones, ones, ones, 0 * ones, 22 * ones)
 
-    monkeypatch.setattr(pileup, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pileup.collisions, "minimum_bias", few)
     return tmp_path / "cache", made
 

@@ -40,6 +40,24 @@ def test_images_show_gev_with_eta_to_the_right_and_phi_upwards():
     assert shown.norm is panels[4].get_images()[0].norm
 
 
+def test_particles_are_drawn_around_the_jet_also_across_the_seam_in_phi():
+    eta, phi, pt = np.array([0.3, 0.5]), np.array([3.1, -3.1]), np.array([1.0, 4.0])
+    ax = plots.particles({"some": (eta, phi, pt), "none": (eta[:0],) * 3}, 0.4, 3.1, 0.5).axes[0]
+    offsets = ax.collections[0].get_offsets()
+    np.testing.assert_allclose(offsets, [[-0.1, 0], [0.1, 2 * np.pi - 6.2]])
+    small, large = ax.collections[0].get_sizes()
+    assert large == 4 * small  # the area, not the radius
+    assert ax.patches[0].get_radius() == 0.5
+
+
+def test_bent_tracks_are_coloured_by_charge():
+    paths = np.arange(12.0).reshape(2, 3, 2)  # x and y, steps, particles
+    ax = plots.bent_tracks(paths, np.array([-1, 1]), 1.29).axes[0]
+    drawn = {line.get_color(): line.get_xydata() for line in ax.lines if len(line.get_xdata())}
+    np.testing.assert_array_equal(drawn["tab:red"], paths[:, :, 1].T)
+    np.testing.assert_array_equal(drawn["tab:blue"], paths[:, :, 0].T)
+
+
 def test_blank_images_can_be_shown():
     widgets.render(plots.images({"blank": np.zeros((3, 125, 125))}))
 

@@ -1,5 +1,8 @@
 """Simulated files have the public file's layout and the physics of quarks and gluons."""
 
+import subprocess
+import sys
+
 import awkward as ak
 import h5py
 import joblib
@@ -144,6 +147,26 @@ def test_files_of_different_processes_open_as_one(tmp_path, sample_file):
     assert sum((part.process == "w").sum() for part in parts) == 5
 
 
+def test_y_is_minus_one_only_beside_a_dataset_that_says_why(tmp_path, sample_file):
+    path = tmp_path / "odd.hdf5"
+    path.write_bytes(sample_file.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["y"][0] = NEITHER
+    with pytest.raises(DataError, match="y has values other than 0"):
+        load_jets(path)
+    with h5py.File(path, "r+") as file:
+        file["process"] = np.zeros(400, int)  # somebody else's dataset of that name
+    with pytest.raises(DataError, match="y has values other than 0"):
+        load_jets(path)
+    with h5py.File(path, "r+") as file:
+        del file["process"]
+        kinds = h5py.enum_dtype({"qcd": 7, "w": 3}, basetype="u1")  # any numbers will do
+        file.create_dataset("process", data=np.r_[3, np.full(399, 7)], dtype=kinds)
+    jets = load_jets(path)
+    assert list(jets.process[:2]) == ["w", "qcd"]
+    assert jets.labels[0] == NEITHER
+
+
 def test_w_jets_have_the_mass_of_the_w_boson(tmp_path):
     path = tmp_path / "w.hdf5"
     simulation.simulate(path, 300, seed=1, process="w", pileup=0)
@@ -151,6 +174,21 @@ def test_w_jets_have_the_mass_of_the_w_boson(tmp_path):
     counts, edges = np.histogram(mass, np.arange(0, 200, 5))
     peak = edges[counts.argmax()] + 2.5
     assert abs(peak - 80.4) < 10
+
+
+def track_width(path) -> np.ndarray:
+    rows, columns = np.indices((125, 125)) - 62
+    tracks = load_jets(path).images()[:, 0].numpy()
+    return (tracks * np.hypot(rows, columns)).sum(axis=(1, 2)) / tracks.sum(axis=(1, 2))
+
+
+def test_top_jets_are_wider_than_gluon_jets(tmp_path):
+    for process in ("qcd", "top"):
+        simulation.simulate(tmp_path / process, 200, seed=2, process=process, pileup=0)
+    gluon = track_width(tmp_path / "qcd")[load_jets(tmp_path / "qcd").labels == GLUON]
+    top = track_width(tmp_path / "top")
+    error = np.hypot(gluon.std() / len(gluon) ** 0.5, top.std() / len(top) ** 0.5)
+    assert top.mean() - gluon.mean() > 3 * error
 
 
 def test_the_window_of_parton_momenta_can_be_chosen(tmp_path):
@@ -209,6 +247,24 @@ def test_missing_pythia_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(collisions, "pythia8mc", None)
     with pytest.raises(ImportError, match="pythia8mc"):
         simulation.simulate(tmp_path / "jets.hdf5", 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_pythia_everything_but_the_simulation_works(tmp_path, sample_file):
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('pythia8mc', 'fastjet', 'awkward')));"
+        "from qghelpers.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def run(*arguments):
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run("inspect", str(sample_file)).returncode == 0
+    failed = run("simulate", str(tmp_path / "jets.hdf5"), "--jets", "3")
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "simulate there, copy the file" in failed.stderr
     assert list(tmp_path.iterdir()) == []
 
 

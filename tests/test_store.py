@@ -93,4 +93,4 @@ def test_images_lie_channels_last_in_memory(jets):
 
 
 def test_real_jets_take_little_memory(jets):
-    assert jets._images.nbytes < len(jets) * 125 * 125 * 3 * 4 / 100
+    assert jets._images.nbytes < len(jets) * 125 * 125 * 3 * 4 / 80

@@ -91,7 +91,8 @@ def beside_gluon_jets(folder: Path) -> None:
         width = widths(jets)
         error = bootstrap(width[:, None]).std()
         print(
-            f"{name:<8}{len(jets):>6}{low:>7.0f} to {high:.0f} GeV{peak:>7.0f} to {peak + 5:.0f} GeV"
+            f"{name:<8}{len(jets):>6}"
+            f"{low:>7.0f} to {high:.0f} GeV{peak:>7.0f} to {peak + 5:.0f} GeV"
             f"{width.mean():>13.3f} +- {error:.3f}"
         )
 

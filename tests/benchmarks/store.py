@@ -1,7 +1,7 @@
 """The jet store on a file as large as the public one: memory, conversion, random batches.
 
-The file is made of simulated jets that are overlaid until as many pixels are lit as in the public
-file, rolled, and varied pixel by pixel. All ratios are medians of alternating runs.
+The file is made of simulated jets with pile-up, rolled, and varied pixel by pixel. All
+ratios are medians of alternating runs.
 """
 
 import subprocess
@@ -23,8 +23,6 @@ from qghelpers import cache, layout, load_jets, reading
 JETS = 139_306
 PART = 16_384  # jets of the file that conversions are timed on
 SIMULATED = 2000
-OVERLAID = (4, 3, 1)  # jets in one image, by channel
-HCAL_KEPT = 0.7  # share of the towers
 REPEATS = 5
 OURS = ("to sparse images (ours)", "the same, kept on disk and checked")
 BATCH = 128
@@ -33,15 +31,7 @@ BATCH = 128
 def make(path: Path, jets: int, rng: np.random.Generator) -> None:
     """A file of `jets` varied copies of the default sample's jets."""
     sample = load_jets(limit=SIMULATED)
-    base = sample.images().permute(0, 2, 3, 1).numpy()
-    towers = rng.random((len(base), 25, 25)) < HCAL_KEPT
-    images = np.zeros_like(base)
-    images[..., 2] = base[..., 2] * towers.repeat(5, axis=1).repeat(5, axis=2)
-    for channel, times in enumerate(OVERLAID[:2]):
-        for _ in range(times):
-            shift = 5 * rng.integers(25, size=2)
-            others = base[rng.permutation(len(base)), :, :, channel]
-            images[..., channel] += np.roll(others, shift, axis=(1, 2))
+    images = sample.images().permute(0, 2, 3, 1).numpy()
     with layout.create_file(path, jets) as file:
         file["y"][:] = np.resize(sample.labels, jets)
         file["pt"][:], file["m0"][:] = rng.uniform(70, 340, (2, jets))
