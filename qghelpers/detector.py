@@ -115,17 +115,16 @@ def helix(particles: Particles, detector: Detector, share: float = 1.0) -> np.nd
     Returns:
         x, y and z with shape `(3, particles)`.
     """
-    curvature = 0.3 * detector.field * np.abs(particles.charge) / particles.pt / 2
-    sinh = np.abs(np.sinh(particles.eta))
+    bend = 0.3 * detector.field * np.abs(particles.charge) / particles.pt / 2  # 1 / diameter
     with np.errstate(divide="ignore", invalid="ignore"):
-        to_endcap = detector.half_length / sinh  # arc lengths in the transverse plane
-        half_angle = np.arcsin(np.minimum(detector.radius * curvature, 1))
-        to_barrel = np.where(curvature > 0, half_angle / curvature, detector.radius)
-    to_barrel[detector.radius * curvature > 1] = np.inf
+        to_endcap = detector.half_length / np.abs(np.sinh(particles.eta))  # arc lengths
+        arc = np.arcsin(np.minimum(detector.radius * bend, 1)) / bend
+        to_barrel = np.where(bend > 0, arc, detector.radius)
+    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up
     length = share * np.minimum(to_barrel, to_endcap)
-    turn = curvature * length
-    chord = length * np.sinc(turn / np.pi)  # negative once past half a turn: points backwards
-    angle = particles.phi - np.sign(particles.charge) * turn
+    half_turn = bend * length
+    chord = length * np.sinc(half_turn / np.pi)  # negative after a whole turn: points backwards
+    angle = particles.phi - np.sign(particles.charge) * half_turn
     return np.stack([chord * np.cos(angle), chord * np.sin(angle), length * np.sinh(particles.eta)])
 
 

@@ -77,7 +77,7 @@ def simulate(
     window = _check(jets, seed, workers, pileup, process, pt_hat)
     run = partial(_in_order, workers=workers)
     with layout.create_file(path, jets, process) as file:
-        file.attrs.update(seed=seed, pileup=pileup, pt_hat=window or ())
+        file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=window or ())
         if pileup:
             load_pool(run)  # so that the workers find it
         crossing = Crossing(PROCESSES[process], window, pileup)
@@ -104,10 +104,9 @@ def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, floa
     """
     collisions.require()
     (kind,) = (kind for kind in PROCESSES["qcd"].kinds if kind.label == label)
-    crossing = Crossing(PROCESSES["qcd"], PROCESSES["qcd"].pt_hat)
-    collide = collisions.hard_collisions(kind, crossing.pt_hat, seed + 1)
+    collide = collisions.hard_collisions(kind, PROCESSES["qcd"].pt_hat, seed + 1)
     while True:
-        particles, jet = _matched(collide(5), kind, crossing.process)
+        particles, jet = _matched(collide(5), kind, PROCESSES["qcd"])
         if len(jet["pt"]):
             return particles[particles.event == 0], float(jet["eta"][0]), float(jet["phi"][0])
 

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pytest
 
-from qghelpers import DataError, collisions, layout, load_jets
+from qghelpers import DataError, collisions, layout, load_jets, pileup
 from qghelpers import simulate as simulation
 from qghelpers.__main__ import main
 from qghelpers.layout import GLUON, NEITHER, QUARK
@@ -77,14 +77,14 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(simulation, "BLOCK", layout.CHUNK)
 
 
-@pytest.mark.parametrize("pileup", [0, 20])
+@pytest.mark.parametrize("mean", [0, 20])
 def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(
-    tmp_path, small_blocks, pileup
+    tmp_path, small_blocks, mean
 ):
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))
-    simulation.simulate(one, 39, seed=1, workers=1, pileup=pileup)
-    simulation.simulate(two, 39, seed=1, workers=2, pileup=pileup)
-    simulation.simulate(other, 39, seed=2, workers=1, pileup=pileup)
+    simulation.simulate(one, 39, seed=1, workers=1, pileup=mean)
+    simulation.simulate(two, 39, seed=1, workers=2, pileup=mean)
+    simulation.simulate(other, 39, seed=2, workers=1, pileup=mean)
     assert one.read_bytes() == two.read_bytes()
     one, other = read(one), read(other)
     assert not np.array_equal(one["X_jets"], other["X_jets"])
@@ -106,6 +106,38 @@ def test_threads_take_turns(tmp_path, small_blocks):
     with joblib.parallel_config(backend="threading"):
         simulation.simulate(tmp_path / "threads", 32, seed=1, workers=2, pileup=0)
     assert (tmp_path / "here").read_bytes() == (tmp_path / "threads").read_bytes()
+
+
+@pytest.mark.parametrize("jets", [5, 16, 37])
+def test_blocks_are_written_where_they_belong(tmp_path, jets):
+    rng = np.random.default_rng(0)
+    images = rng.random((jets, 125, 125, 3), dtype=np.float32)
+    images[images < 0.9] = 0
+    label = np.arange(jets, dtype=np.float32)
+    with layout.create_file(tmp_path / "jets.hdf5", jets) as file:
+        chunk = file["X_jets"].chunks[0]
+        for start in range(0, jets, 2 * chunk):
+            end = start + 2 * chunk
+            chunks = layout.compressed(images[start:end], chunk)
+            layout.write_block(file, start, {"y": label[start:end]}, chunks)
+    content = read(tmp_path / "jets.hdf5")
+    np.testing.assert_array_equal(content["X_jets"], images)
+    np.testing.assert_array_equal(content["y"], label)
+
+
+def test_the_number_of_other_collisions_is_poisson_distributed(tmp_path, monkeypatch):
+    counts = []
+    draw = pileup.Pool.draw
+
+    def remember(self, others, rng):
+        counts.extend(others)
+        return draw(self, others, rng)
+
+    monkeypatch.setattr(pileup.Pool, "draw", remember)
+    simulation.simulate(tmp_path / "jets.hdf5", 400, seed=4, workers=1)
+    assert len(counts) >= 400
+    assert np.mean(counts) == pytest.approx(20, rel=0.05)
+    assert np.var(counts) == pytest.approx(20, rel=0.25)
 
 
 def test_pileup_lights_pixels_without_changing_the_jets(tmp_path):
