@@ -78,9 +78,7 @@ def small_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("mean", [0, 20])
-def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(
-    tmp_path, small_blocks, mean
-):
+def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(tmp_path, small_blocks, mean):
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))
     simulation.simulate(one, 39, seed=1, workers=1, pileup=mean)
     simulation.simulate(two, 39, seed=1, workers=2, pileup=mean)
@@ -300,11 +298,31 @@ def test_without_pythia_everything_but_the_simulation_works(tmp_path, sample_fil
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leading_jet_of_two_collinear_particles_back_to_back_with_a_third():
-    def momentum(pt, eta, phi):
-        px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-        return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}
+def momentum(pt, eta, phi):
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}
 
+
+@pytest.mark.parametrize(
+    ("parton", "eta", "matches"),
+    [(21, 0.3, True), (21, -0.35, True), (21, 0.6, False), (2, 0.3, False)],
+)
+def test_the_leading_jet_has_to_match_a_parton_of_the_right_kind(parton, eta, matches):
+    jet, neutrino = momentum(100, 0.0, 0.2), momentum(300, 0.0, 0.3)
+    event = [
+        {"id": parton, "status": -23, "p": momentum(100, eta, 0.2)},
+        {"id": 21, "status": -21, "p": jet},  # incoming: does not count
+        {"id": 211, "status": 83, "p": jet},
+        {"id": 14, "status": 91, "p": neutrino},  # unseen: not in the jet
+    ]
+    gluons = PROCESSES["qcd"].kinds[GLUON]
+    particles, found = simulation._matched(ak.Array([event]), gluons, PROCESSES["qcd"])
+    assert len(found["pt"]) == matches
+    assert list(particles.pdg) == [211] * matches
+    np.testing.assert_allclose(found["pt"], [100] * matches)
+
+
+def test_leading_jet_of_two_collinear_particles_back_to_back_with_a_third():
     event = [momentum(100, 0.0, 0.1), momentum(50, 0.2, 0.2), momentum(140, 0.5, 3.0)]
     forward = [momentum(100, 2.5, 0.0), momentum(100, -2.5, 3.0)]
     jet = simulation.leading_jets(ak.Array([event, forward]))
