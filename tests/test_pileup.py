@@ -54,10 +54,16 @@ def test_drawing_gives_each_event_its_collisions(pool):
 
 def test_collisions_are_turned_and_mirrored_evenly(pool):
     drawn = pool.draw(np.array([2000]), np.random.default_rng(1))
-    hard = drawn[drawn.pt > 0.5]
-    assert np.mean(hard.eta > 0) == pytest.approx(0.5, abs=0.01)
-    quarters = np.histogram(hard.phi % (2 * np.pi), 4, (0, 2 * np.pi))[0] / len(hard)
-    np.testing.assert_allclose(quarters, 0.25, atol=0.02)
+    pick = (np.random.default_rng(1).random((2000, 3))[:, 0] * len(pool)).astype(int)
+    sizes = np.diff(pool.starts)[pick]
+    first = (np.cumsum(sizes) - sizes)[sizes > 0]  # the first particle of each collision
+    before = pool.particles[pool.starts[pick[sizes > 0]]]
+    mirrored = np.sign(drawn.eta[first]) != np.sign(before.eta)
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.05)
+    turn = (drawn.phi[first] - before.phi) % (2 * np.pi)
+    quarters = np.histogram(turn, 4, (0, 2 * np.pi))[0] / len(first)
+    np.testing.assert_allclose(quarters, 0.25, atol=0.04)
+    assert abs(np.mean(mirrored[turn < np.pi]) - 0.5) < 0.05  # one does not follow the other
 
 
 def test_more_pileup_adds_to_less(pool):
