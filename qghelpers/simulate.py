@@ -141,9 +141,7 @@ def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
 
 
 _pool = cache(load_pool)  # one for each process; on another machine, of its own making
-_alone = (
-    threading.Lock()
-)  # two threads of one process in Pythia at once wait for each other forever
+_alone = threading.Lock()  # two threads of one process in Pythia would wait for each other
 
 
 def _block(
