@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 
 import qghelpers as qg
+from qghelpers import runs
+from qghelpers.engine import is_first_process
 from qghelpers.evaluation import evaluate
 from qghelpers.inspection import inspect
 from qghelpers.layout import PROCESSES
 from qghelpers.metrics import format_table
 from qghelpers.simulate import PILEUP, simulate
 
+INTERRUPTED = 130  # the exit code that shells use
 BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks"
 
 
@@ -59,10 +62,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--recipe", choices=("reference", "fast"), default="fast")
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
+    command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
+    command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")
     command.add_argument("--limit", type=int, help="use a random subset of this many jets")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--resume", action="store_true", help="go on after the last saved epoch")
+    command.add_argument(
+        "--resume", action="store_true", help="go on where DIR was left, if it was"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
+    command.add_argument(
+        "--save-every", type=float, default=60, metavar="SECONDS", help="(%(default)g)"
+    )
+    command.add_argument("--devices", type=int, help="processes on this computer, a GPU each")
+    command.add_argument("--nodes", type=int, help="computers, if they are not found out")
+    command.add_argument("--accelerator", default="auto", help="such as cpu or cuda")
     command.add_argument("--precision", default="auto", help="such as 32-true or bf16-mixed")
+    command.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="where it pays, unless given"
+    )
+    command.add_argument("--tensorboard", action="store_true", help="write DIR/tensorboard too")
 
     command = commands.add_parser("evaluate", help="judge a run on jets that it has not seen")
     command.add_argument("run", type=Path, metavar="DIR")
@@ -73,9 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(args: argparse.Namespace) -> None:
-    recipe = qg.get_recipe(args.network, args.recipe, args.epochs)
+def _train(args: argparse.Namespace) -> int:
+    recipe = qg.get_recipe(
+        args.network, args.recipe, args.epochs, batch_size=args.batch_size, lr=args.lr
+    )
+    if args.resume and args.overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if not args.resume and not args.overwrite:
+        runs.refuse_to_overwrite(args.out)
     jets = qg.load_jets(args.data, args.limit, args.seed)
+    if is_first_process():
+        _warn_of_one_label(jets, args.data)
     train, validation, _ = jets.split(seed=args.seed)
     torch.manual_seed(args.seed)
     history = qg.fit(
@@ -86,13 +112,33 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
         out=args.out,
         resume=args.resume,
-        precision=args.precision,
+        engine=qg.Engine(
+            accelerator=args.accelerator,
+            devices=args.devices,
+            nodes=args.nodes,
+            precision=args.precision,
+            compile=args.compile,
+        ),
+        save_every=args.save_every,
+        watch=[qg.TensorBoard(args.out / "tensorboard")] if args.tensorboard else [],
         recipe_name=args.recipe,
         limit=args.limit,
     )
-    print(
-        f"{args.out}: {len(history)} epochs, validation loss {history[-1]['validation_loss']:.6g}"
-    )
+    if len(history) < recipe.epochs:
+        return INTERRUPTED
+    if is_first_process():
+        loss = history[-1]["validation_loss"]
+        print(f"{args.out}: {len(history)} epochs, validation loss {loss:.6g}")
+    return 0
+
+
+def _warn_of_one_label(jets: qg.JetImages, paths: list[Path]) -> None:
+    if len(set(jets.labels)) == 1:
+        print(
+            f"{' '.join(map(str, paths))}: all jets are of one kind ({jets}): the network is "
+            "trained, but cannot be used to compare kinds",
+            file=sys.stderr,
+        )
 
 
 def _benchmark(names: list[str]) -> None:
@@ -127,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
             for path in args.files:
                 print(inspect(path))
         elif args.command == "train":
-            _train(args)
+            return _train(args)
         elif args.command == "evaluate":
             table = evaluate(args.run, args.data)
             print("error relative to the all-zero image, with bootstrap uncertainty")
@@ -135,15 +181,16 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:
-        message = " ".join(str(error).split())
-        print(f"qghelpers {args.command}: {message}", file=sys.stderr)
+        if is_first_process():  # the others know nothing more
+            message = " ".join(str(error).split())
+            print(f"qghelpers {args.command}: {message}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
         print(f"qghelpers {args.command}: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

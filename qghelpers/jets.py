@@ -92,6 +92,7 @@ class JetImages:
         shuffle: int | None = None,
         shard: tuple[int, int] = (0, 1),
         drop_last: bool = False,
+        first: int = 0,
     ) -> Iterator[torch.Tensor]:
         """Batches of dense images; the last one may be smaller.
 
@@ -101,12 +102,13 @@ class JetImages:
             shard: with `(i, n)`, only the i-th of n equal shares of every batch, for one of n
                 processes that together see each batch as a single process would.
             drop_last: leave out a last batch that is smaller than the others.
+            first: begin with this batch, counted from 0.
         """
         order = np.arange(len(self))
         if shuffle is not None:
             order = np.random.default_rng(shuffle).permutation(order)
         index, shards = shard
-        for start in range(0, len(self) - (size - 1) * drop_last, size):
+        for start in range(first * size, len(self) - (size - 1) * drop_last, size):
             yield self.images(order[start : start + size][index::shards])
 
     def split(

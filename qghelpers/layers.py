@@ -1,12 +1,67 @@
-"""The building block that the networks share."""
+"""The building blocks that the networks share."""
 
-from torch import nn
+import torch
+from torch import Tensor, distributed, nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over the images of all processes that share a batch.
+
+    Thus a batch trains the network in the same way on one device as on many; PyTorch's
+    `SyncBatchNorm` does this on GPUs alone. In a single process it is `nn.BatchNorm2d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `(n, C, H, W)`; n may differ between processes."""
+        shared = self.training and distributed.is_initialized() and distributed.get_world_size() > 1
+        if not shared:
+            return super().forward(x)
+        values = x.float()
+        count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
+        total = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count]))
+        count, mean = total[-1], total[:-1] / total[-1]
+        centred = values - mean.view(1, -1, 1, 1)
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; since each one's loss depends on it, so does the gradient sum."""
+
+    @staticmethod
+    def forward(ctx, ours: Tensor) -> Tensor:
+        ours = ours.clone()
+        distributed.all_reduce(ours)
+        return ours
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient.contiguous())
+
+
+# Batch normalisation takes the mean away again, so a bias before it would learn nothing.
 
 
 def halve(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution with stride 2, batch normalisation, ReLU: `(n, inputs, H, W)` to half of H, W."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))
+
+
+def refine(inputs: int, outputs: int) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU: `(n, inputs, H, W)` to `(n, outputs, H, W)`."""
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))
+
+
+def double(inputs: int, outputs: int) -> nn.Sequential:
+    """Transposed convolution, batch normalisation, ReLU: `(n, inputs, H, W)` to twice H, W."""
+    convolution = nn.ConvTranspose2d(
+        inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False
     )
+    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))

@@ -63,18 +63,28 @@ def build(network: str, recipe: str = "fast") -> nn.Module:
     return NETWORKS[network](**_TABLE[network, recipe].network)
 
 
-def get_recipe(network: str, recipe: str = "fast", epochs: int | None = None) -> Recipe:
-    """How to train this network, if asked for with another number of epochs.
+def get_recipe(
+    network: str, recipe: str = "fast", epochs: int | None = None, **changes: Any
+) -> Recipe:
+    """How to train this network.
+
+    Args:
+        network: "vae" or "unet".
+        recipe: "fast" or "reference".
+        epochs: instead of the recipe's.
+        changes: other fields of `Recipe`, such as `batch_size`; None leaves the recipe's.
 
     Raises:
-        ValueError: there is no such recipe, or `epochs` is below 1.
+        ValueError: there is no such recipe, or `epochs`, `batch_size` or `lr` is not positive.
     """
     if (network, recipe) not in _TABLE:
         raise ValueError(f"no recipe {recipe!r} for {network!r}: there are {sorted(_TABLE)}")
-    if epochs is not None and epochs < 1:
-        raise ValueError(f"epochs is {epochs}: train for one at least")
-    training = _TABLE[network, recipe].training
-    return training if epochs is None else replace(training, epochs=epochs)
+    changes |= {"epochs": epochs}
+    for name in ("epochs", "batch_size", "lr"):
+        if changes.get(name) is not None and not changes[name] > 0:
+            raise ValueError(f"{name} is {changes[name]}: it must be above 0")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(_TABLE[network, recipe].training, **given)
 
 
 def name_of(model: nn.Module) -> str:

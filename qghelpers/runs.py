@@ -1,27 +1,47 @@
 """Run folders: what a training leaves behind, written so that a crash spoils nothing.
 
-`config.json` says what was trained how and on which jets, `history.csv` how it went,
-`model.safetensors` holds the weights and nothing else, `last.ckpt` all that a resume needs.
+| file | holds |
+|---|---|
+| `config.json` | what was trained how, and on which jets |
+| `history.csv` | how it went, a row for each epoch |
+| `model.safetensors` | the weights of the last epoch's end and nothing else |
+| `best.safetensors` | those of the epoch with the lowest validation loss |
+| `last.ckpt` | all that a resume needs, from an epoch's end or its middle |
+| `previous.ckpt` | the one before, in case the last is damaged |
 """
 
 import csv
+import hashlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_safetensors
 from torch import nn
+from tqdm import tqdm
 
-from qghelpers.files import DataError, replacing
+from qghelpers.files import DataError, reason, replacing
 from qghelpers.recipes import NETWORKS
 
 History = list[dict[str, float]]
+RESULTS = (
+    "history.csv",
+    "model.safetensors",
+    "best.safetensors",
+    "last.ckpt",
+    "previous.ckpt",
+    "metrics.json",
+)
+MARK = b"\nsha256:"  # follows what torch.save wrote, which torch.load does not check
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     with replacing(path) as temporary:
         write(temporary)
 
@@ -32,9 +52,17 @@ def start(folder: Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be made ({error.strerror}): choose another") from error
-    for name in ("history.csv", "model.safetensors", "last.ckpt", "metrics.json"):
-        (folder / name).unlink(missing_ok=True)
     write_json(folder / "config.json", config)
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raise `DataError` if the folder holds a training."""
+    if any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt")):
+        raise DataError(
+            f"{folder} holds a training already: --resume goes on with it, --overwrite replaces it"
+        )
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -42,12 +70,32 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
 
 
-def save(folder: Path, model: nn.Module, state: dict[str, Any], history: History) -> None:
-    """Save an epoch's end: the checkpoint last, so that what it says is already on disk."""
+def save_epoch(folder: Path, model: nn.Module, history: History) -> None:
+    """Save an epoch's end: the weights, the best ones if these are, and the history."""
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    _replace(folder / "model.safetensors", lambda p: save_file(weights, p))
+    losses = [row["validation_loss"] for row in history]
+    names = ["model.safetensors"] + ["best.safetensors"] * (losses[-1] == min(losses))
+    content = as_safetensors(weights)
+    for name in names:
+        _replace(folder / name, lambda p: p.write_bytes(content))
     _replace(folder / "history.csv", lambda p: _write_csv(p, history))
-    _replace(folder / "last.ckpt", lambda p: torch.save(state, p))
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Save all that a resume needs, and keep the one before."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    last = folder / "last.ckpt"
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.write(content)
+            file.write(MARK + hashlib.sha256(content).hexdigest().encode())
+        if last.is_file():
+            last.replace(folder / "previous.ckpt")
+
+    _replace(last, write)
 
 
 def _write_csv(path: Path, history: History) -> None:
@@ -95,28 +143,95 @@ def is_finished(folder: str | Path, config: dict[str, Any]) -> bool:
     )
 
 
-def load_run(folder: str | Path) -> nn.Module:
+def load_run(folder: str | Path, which: str = "last") -> nn.Module:
     """The trained network of a run, with its scaling, on the CPU, ready to evaluate.
+
+    Args:
+        folder: of the run.
+        which: "last" for the weights of the last epoch, "best" for those of the epoch with the
+            lowest validation loss.
 
     Raises:
         DataError: this is no run folder, or its files are damaged.
     """
     config = read_config(folder)
-    path = Path(folder) / "model.safetensors"
+    path = Path(folder) / {"last": "model.safetensors", "best": "best.safetensors"}[which]
     try:
         model = NETWORKS[config["network"]](**config["arguments"])
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} does not hold this network ({reason}): train again") from error
+        why = str(error).splitlines()[0]
+        raise DataError(f"{path} does not hold this network ({why}): train again") from error
     return model.eval()
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """What `last.ckpt` holds; tensors and plain values only, so no code can hide in it."""
-    path = folder / "last.ckpt"
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} cannot be resumed ({reason}): train without --resume") from error
+def resumed(folder: str | Path | None, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that a training of this configuration was left in; None if none was saved.
+
+    Raises:
+        ValueError: no folder is given.
+        DataError: the folder holds another training, or nothing that can be read.
+    """
+    if folder is None:
+        raise ValueError("resume needs the run folder: pass out=")
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        return None
+    found = read_config(folder)
+    if found != config:
+        raise DataError(
+            f"{folder} holds another training ({'; '.join(_differences(found, config))}): "
+            "give the folder, network, data and options that go together"
+        )
+    return load_checkpoint(folder)
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Which entries differ, the most telling one first and in few words."""
+    if found.get("network") != wanted["network"]:
+        return [f"of a {found.get('network')}, not a {wanted['network']}"]
+    if found.get("source") != wanted["source"]:
+        return ["of other jets"]
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    different = []
+    for name in names:
+        old, new = found.get(name), wanted[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            parts = [key for key in new if old.get(key) != new[key]]
+            different += [f"{name} {key} {old.get(key)}, not {new[key]}" for key in parts]
+        else:
+            different.append(f"{name} {old}, not {new}")
+    return different or [f"{name} {found[name]}" for name in found if name not in wanted]
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
+
+    Tensors and plain values only, so no code can hide in it.
+
+    Raises:
+        DataError: there are checkpoints, but all are damaged.
+    """
+    damage = []
+    for name in ("last.ckpt", "previous.ckpt"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            state = _read_checkpoint(path)
+        except Exception as error:
+            damage.append(f"{path} cannot be resumed ({reason(error)})")
+        else:
+            if damage:
+                tqdm.write(f"{damage[0]}: going on from {name}, the one before", file=sys.stderr)
+            return state
+    if damage:
+        raise DataError(f"{'; '.join(damage)}: train without --resume")
+    return None
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    content, mark, digest = path.read_bytes().rpartition(MARK)
+    if not mark or hashlib.sha256(content).hexdigest().encode() != digest:
+        raise ValueError("it is not what was written")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -1,19 +1,23 @@
-"""The training loop: the only one of this project."""
+"""Training a network: the one function for it, and what decides its outcome."""
 
-import time
-from collections import defaultdict
+import copy
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
-from torch.optim import lr_scheduler
 from tqdm import tqdm
 
+from qghelpers import engine as engines
 from qghelpers import runs
+from qghelpers.engine import Engine
+from qghelpers.interruption import interruptible
 from qghelpers.jets import JetImages
+from qghelpers.loop import Saver, Stopped, Training, first_alone
+from qghelpers.progress import Bar
 from qghelpers.recipes import Recipe, get_recipe, name_of
 
 
@@ -26,87 +30,99 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    precision: str = "auto",
+    engine: Engine | None = None,
+    save_every: float = 60.0,
+    watch: Sequence[Callable[[runs.History], None]] = (),
+    progress: bool = True,
     **notes: Any,
 ) -> runs.History:
     """Train `model` in place, its scaling included, which is fitted on `train` alone.
 
-    It ends on the CPU, in evaluation mode.
+    It ends on the CPU, in evaluation mode, with the last weights. Ctrl-C (or SIGTERM) stops it
+    after the batch at hand, with all saved in `out`; a second Ctrl-C does not wait for that.
 
     Args:
         model: has a layer `scaling` and a method `loss(images)` that returns, for each jet, the
-            `loss` to minimise and any parts of it worth recording, each with shape `(n,)`.
+            `loss` to minimise and any parts of it worth recording, each with shape `(n,)`. If
+            chance plays a part, it has a method `noise(n)` too, which draws it for n jets with
+            shape `(n, *)`, and `loss(images, noise)` takes it.
         train, validation: disjoint jets; only the first change weights.
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
-        out: run folder to fill, see `qghelpers.runs`.
-        resume: go on from the last epoch saved in `out`.
-        precision: as Lightning Fabric names them; "auto" takes "bf16-mixed" where the processor
-            has instructions for it, else "32-true".
+        out: run folder to fill, see `qghelpers.runs`; an earlier run in it is replaced.
+        resume: go on where `out` was left, to the same weights as if it had not been left; from
+            the start if nothing was saved yet.
+        engine: where and how to compute; what is fastest here unless given.
+        save_every: seconds after which the state is saved within an epoch.
+        watch: called after each epoch with the history so far, such as `qghelpers.LossCurve`.
+        progress: show a progress bar.
         notes: further plain values to keep in the run's `config.json`.
 
     Returns:
-        A dictionary for each epoch: epoch, learning rate, seconds, training and validation losses.
+        A dictionary for each epoch: epoch, learning rate, training and validation losses,
+        seconds, images trained on a second.
 
     Raises:
-        layout.DataError: the run folder cannot be written, or not be resumed.
-        FloatingPointError: the loss is no longer a number.
+        ValueError: a batch is larger than `train`, or smaller than the number of processes.
+        files.DataError: the run folder cannot be written, or holds another training.
+        FloatingPointError: the loss is no longer a number; the model has the weights of the
+            last epoch's end.
     """
     recipe = recipe or get_recipe(name_of(model))
-    fabric = Fabric(devices=1, precision=_fastest_precision() if precision == "auto" else precision)
+    if recipe.batch_size > len(train):
+        raise ValueError(
+            f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "
+            "take a smaller batch_size, or more jets"
+        )
     model.scaling.fit(train)
-    if fabric.device.type != "cpu":  # batches are then made dense where they are needed
-        train, validation = train.to(fabric.device), validation.to(fabric.device)
-    model.to(fabric.device, memory_format=torch.channels_last)
-    optimizer = _optimizer(model, recipe)
-    scheduler = _scheduler(optimizer, recipe, batches=-(-len(train) // recipe.batch_size))
-    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    network, fast_optimizer = fabric.setup(model, optimizer)
-    network.mark_forward_method("loss")
-
-    with torch.random.fork_rng():
+    config = configuration(model, train, validation, recipe, seed, **notes)
+    before = runs.resumed(out, config) if resume else None
+    engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
+    with engines.kept_memory(engine.keep_memory), torch.random.fork_rng():
+        sample = train.images(slice(2 * engines.PROBE_IMAGES))
+        fabric, engine = engines.start(engine, model, sample, recipe.epochs * len(train))
+        if recipe.batch_size < fabric.world_size:
+            raise ValueError(
+                f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
+                "processes: take a larger batch_size"
+            )
+        if out is not None and before is None:
+            first_alone(fabric, runs.start, Path(out), config)
         torch.manual_seed(seed)
-        config = configuration(model, train, validation, recipe, seed, **notes)
-        history = _begin(out, resume, parts, config)
-        for epoch in range(len(history), recipe.epochs):
-            started = time.perf_counter()
-            network.train()
-            losses = defaultdict(float)
-            batches = train.batches(recipe.batch_size, shuffle=seed + epoch)
-            for images in _progress(batches, len(train), recipe, epoch):
-                with fabric.autocast():
-                    loss = network.loss(fabric.to_device(images))
-                fast_optimizer.zero_grad()
-                fabric.backward(loss["loss"].mean())
-                fast_optimizer.step()
-                if recipe.schedule == "one-cycle":
-                    scheduler.step()
-                _accumulate(losses, loss, len(train))
-            checked = validate(network, validation, recipe.batch_size)
-            _check_finite(losses["loss"] + checked["loss"], epoch)
-            row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            row |= {f"train_{name}": value for name, value in losses.items()}
-            row |= {f"validation_{name}": value for name, value in checked.items()}
-            history.append(row | {"seconds": time.perf_counter() - started})
-            if recipe.schedule == "plateau":
-                scheduler.step(checked["loss"])
-            elif recipe.schedule == "cosine":
-                scheduler.step()
-            if out is not None:
-                runs.save(Path(out), model, _state(parts, history), history)
-    model.to("cpu").eval()
-    return history
+        training = Training(fabric, engine, model, recipe, seed).on(train, validation)
+        if before is not None:
+            training.load(before)
+        try:
+            _run(training, out, save_every, watch, progress)
+        finally:
+            model.to("cpu").eval()
+    return training.history
 
 
-@torch.no_grad()
-def validate(network: nn.Module, jets: JetImages, batch_size: int) -> dict[str, float]:
-    """Mean over `jets` of every part of the network's loss, in evaluation mode and float32."""
-    network.eval()
-    losses: dict[str, float] = defaultdict(float)
-    device = next(network.parameters()).device
-    for images in jets.batches(batch_size):
-        _accumulate(losses, network.loss(images.to(device)), len(jets))
-    return dict(losses)
+def _run(training: Training, out, save_every: float, watch, progress: bool) -> None:
+    """All epochs that are left, or as many as we are let."""
+    model, recipe = training.model, training.recipe
+    first = training.fabric.global_rank == 0
+    saver = Saver(training, None if out is None else Path(out), save_every)
+    good = copy.deepcopy(model.state_dict())
+    bar = Bar(recipe, len(training.train), training.images_done(), progress and first)
+    try:
+        with interruptible() as interruption, bar:
+            while len(training.history) < recipe.epochs:
+                training.epoch(bar, interruption, saver)
+                good = copy.deepcopy(model.state_dict())
+                for watcher in watch if first else ():
+                    watcher(training.history)
+    except Stopped:
+        saver.save()
+        if first:
+            where = f"stopped in epoch {len(training.history) + 1} of {recipe.epochs}"
+            where += f", after {training.batch} of {training.batches} batches"
+            how = "resume=True, or --resume, goes on" if out else "give out= to be able to resume"
+            tqdm.write(f"{where}: {how}", file=sys.stderr)
+    except FloatingPointError:
+        model.load_state_dict(good)
+        raise
 
 
 def load_or_fit(
@@ -140,71 +156,3 @@ def configuration(
         "train": {"jets": len(train), "fingerprint": train.fingerprint()},
         "validation": {"jets": len(validation), "fingerprint": validation.fingerprint()},
     } | notes
-
-
-def _fastest_precision() -> str:
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16") else "32-true"
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    kind = getattr(torch.optim, recipe.optimizer)
-    return kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-
-
-def _scheduler(optimizer, recipe: Recipe, batches: int):
-    if recipe.schedule == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs, eta_min=recipe.lr_min)
-    if recipe.schedule == "plateau":
-        return lr_scheduler.ReduceLROnPlateau(optimizer)
-    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * batches)
-
-
-def _begin(out, resume: bool, parts: dict[str, Any], config: dict[str, Any]) -> runs.History:
-    """The epochs done before: none, or those of the run that is resumed."""
-    if resume:
-        if out is None:
-            raise ValueError("resume needs the run folder: pass out=")
-        if runs.read_config(out) != config:
-            raise runs.DataError(
-                f"{out} holds a training of another network, recipe, seed or set of jets: "
-                "train into another folder"
-            )
-        state = runs.load_checkpoint(Path(out))
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        torch.set_rng_state(state["random"])
-        return state["history"]
-    if out is not None:
-        runs.start(Path(out), config)
-    return []
-
-
-def _state(parts: dict[str, Any], history: runs.History) -> dict[str, Any]:
-    states = {name: part.state_dict() for name, part in parts.items()}
-    return states | {"random": torch.get_rng_state(), "history": history}
-
-
-def _accumulate(totals: dict[str, float], losses: dict[str, torch.Tensor], jets: int) -> None:
-    for name, values in losses.items():
-        totals[name] += values.detach().sum().item() / jets
-
-
-def _check_finite(loss: float, epoch: int) -> None:
-    if not torch.isfinite(torch.tensor(loss)):
-        raise FloatingPointError(
-            f"the loss is {loss} in epoch {epoch + 1}: lower the learning rate, or try "
-            'precision="32-true" or the log scaling; the epoch before is kept'
-        )
-
-
-def _progress(batches, jets: int, recipe: Recipe, epoch: int):
-    return tqdm(
-        batches,
-        desc=f"epoch {epoch + 1}/{recipe.epochs}",
-        total=-(-jets // recipe.batch_size),
-        unit="batch",
-        leave=epoch + 1 == recipe.epochs,
-        mininterval=1,
-    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.layers import halve
+from qghelpers.layers import double, halve
 from qghelpers.scaling import SCALINGS
 
 SIDE = 128  # images are brought to 128 x 128, which halves evenly four times
@@ -79,7 +79,7 @@ class VAE(nn.Module):
         )
         wide_to_narrow = narrow_to_wide[:0:-1]
         self.decoder = nn.Sequential(
-            *(_up(a, b) for a, b in pairwise(wide_to_narrow)),
+            *(double(a, b) for a, b in pairwise(wide_to_narrow)),
             nn.ConvTranspose2d(widths[0], 3, kernel_size=4, stride=2, padding=1),
         )
         if zero_init:
@@ -104,26 +104,23 @@ class VAE(nn.Module):
             return images[..., :size, :size]
         return F.interpolate(images, size=(size, size), mode="bilinear")
 
-    def forward(self, scaled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def noise(self, jets: int) -> Tensor:
+        """Standard normal numbers, `(jets, latent_dim)`: all the chance that the loss needs."""
+        return torch.randn(jets, self.latent_dim)
+
+    def forward(self, scaled: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction from a random point of the posterior, its mean and log variance."""
         mu, log_variance = self.encode(scaled)
-        z = mu + torch.exp(0.5 * log_variance) * torch.randn_like(mu)
+        noise = self.noise(len(mu)) if noise is None else noise
+        z = mu + torch.exp(0.5 * log_variance) * noise.to(mu.device)
         return self.decode(z, scaled.shape[-1]), mu, log_variance
 
-    def loss(self, images: Tensor) -> dict[str, Tensor]:
+    def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
         """`vae_loss` of images in GeV/100, each part with shape `(n,)`."""
         scaled = self.scaling(images)
-        return vae_loss(scaled, *self(scaled), beta=self.beta)
+        return vae_loss(scaled, *self(scaled, noise), beta=self.beta)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Decode the posterior's mean; scaled, with the shape of `images` (in GeV/100)."""
         mu, _ = self.encode(self.scaling(images))
         return self.decode(mu, images.shape[-1])
-
-
-def _up(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )

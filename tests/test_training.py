@@ -1,6 +1,10 @@
 """Training changes what it should, records it, and can be taken up again."""
 
 import json
+import os
+import signal
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +12,10 @@ import torch
 
 import qghelpers as qg
 from qghelpers import runs
+from qghelpers.loop import validate
 from qghelpers.recipes import get_recipe
-from qghelpers.training import validate
+
+FLOAT32 = qg.Engine(precision="32-true", compile=False)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,10 @@ def same(a, b) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+def small(network: str, recipe: str, epochs: int) -> qg.Recipe:
+    return get_recipe(network, recipe, epochs, batch_size=16)
+
+
 def test_a_run_folder_is_filled_and_can_be_loaded(parts, tmp_path):
     model = small_vae()
     history = qg.fit(model, *parts, get_recipe("vae", "fast", 2), out=tmp_path)
@@ -37,7 +47,9 @@ def test_a_run_folder_is_filled_and_can_be_loaded(parts, tmp_path):
         "config.json",
         "history.csv",
         "model.safetensors",
+        "best.safetensors",
         "last.ckpt",
+        "previous.ckpt",
     }
     assert qg.read_history(tmp_path) == history
     loaded = qg.load_run(tmp_path)
@@ -48,9 +60,27 @@ def test_a_run_folder_is_filled_and_can_be_loaded(parts, tmp_path):
     assert config["train"] == {"jets": len(parts[0]), "fingerprint": parts[0].fingerprint()}
 
 
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(parts, tmp_path):
+    torch.manual_seed(0)
+    model, before = qg.UNetAutoencoder(), []
+    recipe = qg.Recipe("AdamW", 3e-2, "cosine", 4, 16)
+    history = qg.fit(
+        model,
+        *parts,
+        recipe,
+        out=tmp_path,
+        watch=[lambda history: before.append(weights(model))],
+    )
+    losses = [row["validation_loss"] for row in history]
+    best = int(np.argmin(losses))
+    assert same(before[best], weights(qg.load_run(tmp_path, "best")))
+    assert same(before[-1], weights(qg.load_run(tmp_path)))
+    (tmp_path / "best.safetensors").chmod(0o400)  # as weights that others gave may be
+
+
 def test_the_loss_falls_and_the_parts_add_up(parts):
     model = small_vae(beta=0.5)
-    history = qg.fit(model, *parts, get_recipe("vae", "reference", 4))
+    history = qg.fit(model, *parts, small("vae", "reference", 4))
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     row = history[-1]
     assert row["train_kl"] > 0
@@ -84,38 +114,103 @@ def test_validation_changes_nothing_and_is_a_mean_over_jets(parts):
 @pytest.mark.parametrize(
     ("network", "recipe"), [("vae", "fast"), ("vae", "reference"), ("unet", "reference")]
 )
-def test_a_resumed_training_ends_at_the_same_weights(parts, tmp_path, monkeypatch, network, recipe):
-    recipe = get_recipe(network, recipe, 3)
+@pytest.mark.parametrize("batches", [3, 5, 12])  # within an epoch, at its end, in the third
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    parts, tmp_path, capfd, network, recipe, batches
+):
+    recipe = small(network, recipe, 3)  # of 77 jets: five batches, the last one smaller
 
     def fresh():
         torch.manual_seed(0)
         return small_vae() if network == "vae" else qg.UNetAutoencoder()
 
     whole = fresh()
-    expected = qg.fit(whole, *parts, recipe)
+    expected = qg.fit(whole, *parts, recipe, engine=FLOAT32)
 
-    saved = runs.save
+    model, calls = fresh(), []
 
-    def save_and_die(folder, model, state, history):
-        saved(folder, model, state, history)
-        if len(history) == 2:
-            raise KeyboardInterrupt
+    def loss(*args):
+        calls.append(1)
+        if model.training and len(calls) >= batches and not resumed:
+            os.kill(os.getpid(), signal.SIGINT)
+        return type(model).loss(model, *args)
 
-    monkeypatch.setattr(runs, "save", save_and_die)
+    resumed = False
+    model.loss = loss
+    history = qg.fit(model, *parts, recipe, out=tmp_path, engine=FLOAT32)
+    assert len(history) < 3
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"stopped in epoch {len(history) + 1} of 3, after ")
+    assert "resume=True" in said
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    resumed = True
+    model = fresh()
+    history = qg.fit(model, *parts, recipe, out=tmp_path, resume=True)
+    assert same(weights(whole), weights(model))
+    timed = ("seconds", "images_per_second")
+    for row, other in zip(history, expected, strict=True):
+        assert {k: v for k, v in row.items() if k not in timed} == {
+            k: v for k, v in other.items() if k not in timed
+        }
+
+
+def test_a_second_interruption_does_not_wait(parts):
+    model = small_vae()
+
+    def loss(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return type(model).loss(model, *args)
+
+    model.loss = loss
     with pytest.raises(KeyboardInterrupt):
-        qg.fit(fresh(), *parts, recipe, out=tmp_path)
-    monkeypatch.setattr(runs, "save", saved)
-    resumed = fresh()
-    history = qg.fit(resumed, *parts, recipe, out=tmp_path, resume=True)
-    assert same(weights(whole), weights(resumed))
-    assert [row["validation_loss"] for row in history] == [
-        row["validation_loss"] for row in expected
-    ]
+        qg.fit(model, *parts, small("vae", "fast", 1), engine=FLOAT32)
+    assert not model.training
+
+
+def test_training_in_a_thread_leaves_signals_alone(parts):
+    result = []
+    thread = threading.Thread(
+        target=lambda: result.extend(qg.fit(small_vae(), *parts, small("vae", "fast", 1)))
+    )
+    thread.start()
+    thread.join()
+    assert len(result) == 1
+
+
+def test_resuming_where_nothing_was_saved_starts(parts, tmp_path):
+    recipe = small("vae", "fast", 1)
+    first, second = small_vae(), small_vae()
+    qg.fit(first, *parts, recipe, engine=FLOAT32)
+    qg.fit(second, *parts, recipe, out=tmp_path / "new", resume=True, engine=FLOAT32)
+    assert same(weights(first), weights(second))
+
+
+def test_what_was_found_out_by_timing_is_kept_on_resume(parts, tmp_path, monkeypatch):
+    recipe = small("vae", "fast", 1)
+    engine = qg.Engine(precision="bf16-mixed", compile=False)
+    qg.fit(small_vae(), *parts, recipe, out=tmp_path, engine=engine)
+    state = runs.load_checkpoint(tmp_path)
+    assert state["engine"] == {"precision": "bf16-mixed", "compile": False}
+    assert qg.Engine().as_recorded(state["engine"]).precision == "bf16-mixed"
+    other = qg.Engine(precision="32-true").as_recorded(state["engine"])
+    assert (other.precision, other.compile) == ("32-true", False)
+
+
+def test_it_saves_within_an_epoch_by_the_clock(parts, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(runs, "save_checkpoint", lambda folder, state: saved.append(state["batch"]))
+    qg.fit(small_vae(), *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
+    assert saved == [1, 2, 3, 4, 5, 0]
+    saved.clear()
+    qg.fit(small_vae(), *parts, small("vae", "fast", 1), out=tmp_path, save_every=1e6)
+    assert saved == [0]
 
 
 def test_the_schedules_do_what_the_recipes_say(parts):
     def rates(name, epochs):
-        history = qg.fit(small_vae(), *parts, get_recipe(*name, epochs))
+        history = qg.fit(small_vae(), *parts, small(*name, epochs))
         return [row["lr"] for row in history]
 
     cosine = rates(("unet", "reference"), 3)
@@ -136,35 +231,131 @@ def test_the_reference_recipes_are_the_documents():
 
 
 def test_resuming_something_else_is_refused(parts, tmp_path):
-    recipe = get_recipe("vae", "fast", 1)
+    recipe = small("vae", "fast", 1)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path)
-    with pytest.raises(qg.DataError, match="another network, recipe, seed or set of jets"):
-        qg.fit(small_vae(), *parts[::-1], recipe, out=tmp_path, resume=True)
+
+    def resume(model, jets, recipe, **options):
+        qg.fit(model, *jets, recipe, out=tmp_path, resume=True, **options)
+
+    with pytest.raises(qg.DataError, match="another training .of a vae, not a unet"):
+        resume(qg.UNetAutoencoder(), parts, recipe)
+    with pytest.raises(qg.DataError, match="another training .train jets 77, not 19"):
+        resume(small_vae(), parts[::-1], recipe)
+    with pytest.raises(qg.DataError, match="another training .recipe lr 0.002, not 0.1"):
+        resume(small_vae(), parts, replace(recipe, lr=0.1))
+    with pytest.raises(qg.DataError, match="another training .arguments beta 1.0, not 2.0"):
+        resume(small_vae(beta=2.0), parts, recipe)
+    with pytest.raises(qg.DataError, match="another training .seed 0, not 1"):
+        resume(small_vae(), parts, recipe, seed=1)
 
 
-def take_up(name, parts, recipe, folder):
-    if name == "last.ckpt":
-        qg.fit(small_vae(), *parts, recipe, out=folder, resume=True)
-    else:
-        qg.load_run(folder)
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(parts, tmp_path, capfd, harm):
+    recipe = small("vae", "fast", 3)
+    whole, resumed = small_vae(), small_vae()
+    qg.fit(whole, *parts, recipe, out=tmp_path)
+    path = tmp_path / "last.ckpt"
+    content = bytearray(path.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"flip": content, "cut": content[:-100], "empty": b""}[harm])
+    history = qg.fit(resumed, *parts, recipe, out=tmp_path, resume=True, progress=False)
+    (said,) = capfd.readouterr().err.splitlines()[-1:]
+    assert "last.ckpt cannot be resumed (it is not what was written): going on from prev" in said
+    assert len(history) == 3
+    assert same(weights(whole), weights(resumed))
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "last.ckpt"])
+def test_two_damaged_checkpoints_are_one_clear_line(parts, tmp_path):
+    recipe = small("vae", "fast", 2)
+    qg.fit(small_vae(), *parts, recipe, out=tmp_path)
+    for name in ("last.ckpt", "previous.ckpt"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(qg.DataError, match=r"last.ckpt .*previous.ckpt .*without --resume"):
+        qg.fit(small_vae(), *parts, recipe, out=tmp_path, resume=True)
+
+
+def test_a_checkpoint_holds_tensors_and_plain_values_alone(parts, tmp_path):
+    qg.fit(small_vae(), *parts, small("vae", "fast", 1), out=tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert {"model", "optimizer", "scheduler", "random", "history", "batch"} < set(state)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_damaged_run_is_one_clear_line(parts, tmp_path, name):
     recipe = get_recipe("vae", "fast", 1)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path)
     (tmp_path / name).write_bytes(b"\x80\x04damaged")
     with pytest.raises(qg.DataError, match=name) as error:
-        take_up(name, parts, recipe, tmp_path)
+        qg.load_run(tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_loss_that_is_not_a_number_stops_the_training(parts, tmp_path):
-    model = small_vae()
-    torch.nn.init.constant_(model.to_posterior.bias, float("nan"))
-    with pytest.raises(FloatingPointError, match="epoch 1"):
-        qg.fit(model, *parts, get_recipe("vae", "fast", 1), out=tmp_path)
-    assert not (tmp_path / "model.safetensors").exists()
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(parts, tmp_path):
+    model, good = small_vae(), []
+
+    def spoil(history):
+        good.append(weights(model))
+        if len(history) == 2:
+            torch.nn.init.constant_(model.from_latent[0].bias, float("nan"))
+
+    recipe = small("vae", "fast", 4)
+    with pytest.raises(FloatingPointError, match="loss is nan in epoch 3, batch 1 of 5") as error:
+        qg.fit(model, *parts, recipe, out=tmp_path, watch=[spoil])
+    assert "lower the learning rate" in str(error.value)
+    assert same(good[1], weights(model))
+    assert same(good[1], weights(qg.load_run(tmp_path)))
+    assert same(good[1], runs.load_checkpoint(tmp_path)["model"])
+
+
+def test_weights_that_are_not_numbers_are_not_saved(parts, tmp_path):
+    class Broken(qg.VAE):  # its loss is a number, its gradient is not
+        def loss(self, images, noise=None):
+            parts = super().loss(images, noise)
+            return parts | {"loss": parts["loss"] + (parts["loss"] - parts["loss"]).sqrt()}
+
+    torch.manual_seed(0)
+    model = Broken(latent_dim=3, widths=(4, 4, 4, 4))
+    with pytest.raises(FloatingPointError, match="no number|is nan"):
+        qg.fit(model, *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
+    assert not (tmp_path / "last.ckpt").exists()
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
+def test_a_batch_larger_than_the_data_is_refused(parts):
+    with pytest.raises(ValueError, match="a batch of 128 is more than the 77 jets"):
+        qg.fit(small_vae(), *parts, get_recipe("vae", "reference", 1))
+
+
+def test_watchers_see_the_history_grow_and_the_bar_can_be_turned_off(parts, capfd):
+    seen = []
+    curve = qg.LossCurve(zero=100)
+    watch = [lambda history: seen.append(len(history)), curve]
+    qg.fit(small_vae(), *parts, small("vae", "fast", 3), watch=watch, progress=False)
+    assert seen == [1, 2, 3]
+    assert bytes(curve.picture.value).startswith(b"\x89PNG")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_tells_loss_speed_and_time_left(parts, capfd):
+    qg.fit(small_vae(), *parts, small("vae", "fast", 2))
+    last = capfd.readouterr().err.split("\r")[-1]
+    assert "epoch 2/2" in last
+    assert "154/154" in last  # of 77 jets, twice
+    assert "images/s, loss " in last
+    assert ", validation " in last
+    assert "<00:00" in last
+
+
+def test_tensorboard_is_written_to(parts, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = qg.fit(small_vae(), *parts, small("vae", "fast", 2), watch=[qg.TensorBoard(tmp_path)])
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for tag, column in (("loss/train", "train_loss"), ("kl/validation", "validation_kl")):
+        scalars = events.Scalars(tag)
+        assert [scalar.step for scalar in scalars] == [1, 2]
+        np.testing.assert_allclose([s.value for s in scalars], [row[column] for row in history])
 
 
 def test_load_or_fit_trains_once(parts, tmp_path, capfd):
