@@ -7,6 +7,7 @@ import copy
 import ctypes
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,41 +100,48 @@ def start(
         Fabric, launched, and the engine with `precision` and `compile` settled.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
-    devices, nodes = _processes(engine)
-    several = devices not in (None, 1) or nodes not in (None, 1)
-    placed = {"accelerator": engine.accelerator}
-    if devices is not None:  # else `fabric run` says it in the environment
-        placed |= {"devices": devices, "num_nodes": nodes or 1}
-    else:
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    device = torch.device("cpu") if several else Fabric(**placed).device
+    placed, several = _placement(engine)
+    device = torch.device("cpu") if several else _fabric(**placed).device
     if engine.precision == "auto":
-        engine = replace(
-            engine,
-            precision=_by_capability() if several else _by_time(engine, model, images, device),
-        )
+        found = _by_capability() if several else _by_time(engine, model, images, device)
+        engine = replace(engine, precision=found)
     if engine.compile is None:
-        worth_it = not several and _compiling_pays(engine, model, images, device, run_images)
-        engine = replace(engine, compile=worth_it)
-    fabric = Fabric(**placed, precision=engine.precision)
-    if devices is not None:
+        pays = not several and _compiling_pays(engine, model, images, device, run_images)
+        engine = replace(engine, compile=pays)
+    fabric = _fabric(**placed, precision=engine.precision)
+    if several and hasattr(sys, "ps1"):
+        raise ValueError("several devices need a script or the command line, not a notebook")
+    if "LT_CLI_USED" not in os.environ:  # else `fabric run` has done so
         fabric.launch()
     return fabric, engine
 
 
-def _processes(engine: Engine) -> tuple[int | None, int | None]:
-    """Devices on this computer, and computers; None where `fabric run` decides."""
-    if engine.devices is not None or engine.nodes is not None:
-        return engine.devices or 1, engine.nodes or 1
+def _fabric(**settings: Any) -> Fabric:
+    try:
+        return Fabric(**settings)
+    except (RuntimeError, ValueError) as error:  # a device or precision that is not there
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _placement(engine: Engine) -> tuple[dict[str, Any], bool]:
+    """Fabric's settings for where to compute, and whether that is in several processes."""
+    placed: dict[str, Any] = {"accelerator": engine.accelerator}
     env = os.environ
-    if "LT_CLI_USED" in env:
-        return None, None
-    if "LOCAL_WORLD_SIZE" in env and "TORCHELASTIC_RUN_ID" in env:
-        local = int(env["LOCAL_WORLD_SIZE"])
-        return local, int(env["WORLD_SIZE"]) // local
-    if "SLURM_NTASKS_PER_NODE" in env and "SLURM_PROCID" in env:
-        return int(env["SLURM_NTASKS_PER_NODE"]), int(env.get("SLURM_NNODES", "1"))
-    return 1, 1
+    devices, nodes = engine.devices, engine.nodes
+    if (devices, nodes) == (None, None):
+        if "LT_CLI_USED" in env:  # `fabric run` tells Fabric by itself
+            return placed, int(env["WORLD_SIZE"]) > 1
+        if "TORCHELASTIC_RUN_ID" in env:
+            devices = int(env["LOCAL_WORLD_SIZE"])
+            nodes = int(env["WORLD_SIZE"]) // devices
+        elif "SLURM_NTASKS_PER_NODE" in env and "SLURM_PROCID" in env:
+            devices = int(env["SLURM_NTASKS_PER_NODE"])
+            nodes = int(env.get("SLURM_NNODES", "1"))
+    devices, nodes = (1 if number is None else number for number in (devices, nodes))
+    for name, number in (("devices", devices), ("nodes", nodes)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be above 0")
+    return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
 
 
 def is_first_process() -> bool:

@@ -1,7 +1,8 @@
 """The two recipes of each network: how it is built and how it is trained.
 
 `reference` is the baseline: what the documents that this project grew out of describe.
-`fast` is this project's own, found by trying on simulated jets; change it here.
+`fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
+reaches what `reference` ends with in far fewer epochs (`benchmark training`). Change it here.
 """
 
 from dataclasses import dataclass, replace
@@ -52,8 +53,8 @@ _TABLE = {
         training=Recipe("Adam", 1e-3, "plateau", 30, 128),
     ),
     ("vae", "fast"): _Entry(
-        network={"scaling": "log", "resize": "pad", "beta": 0.05, "zero_init": True},
-        training=Recipe("AdamW", 2e-3, "one-cycle", 8, 32, weight_decay=1e-4),
+        network={"scaling": "zscore", "resize": "pad", "beta": 1.0, "zero_init": True},
+        training=Recipe("AdamW", 2e-3, "one-cycle", 6, 32, weight_decay=1e-4),
     ),
 }
 

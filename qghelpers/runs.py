@@ -52,9 +52,16 @@ def start(folder: Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be made ({error.strerror}): choose another") from error
+    sweep(folder)
     write_json(folder / "config.json", config)
     for name in RESULTS:
         (folder / name).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process has left half written."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(folder: Path) -> None:

@@ -86,7 +86,9 @@ def fit(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: take a larger batch_size"
             )
-        if out is not None and before is None:
+        if before is not None:
+            first_alone(fabric, runs.sweep, Path(out))
+        elif out is not None:
             first_alone(fabric, runs.start, Path(out), config)
         torch.manual_seed(seed)
         training = Training(fabric, engine, model, recipe, seed).on(train, validation)

@@ -30,7 +30,7 @@ def browse(draw: Callable[[int], Figure], count: int, name: str = "jet") -> ipyw
 
 
 class LossCurve:
-    """A loss curve that grows while a network is trained: `fit(..., watch=[qg.LossCurve().show()])`.
+    """A loss curve that grows while a network is trained: `fit(..., watch=[curve.show()])`.
 
     Args:
         zero: the all-zero image's loss, drawn as a line.

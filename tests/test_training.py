@@ -237,15 +237,15 @@ def test_resuming_something_else_is_refused(parts, tmp_path):
     def resume(model, jets, recipe, **options):
         qg.fit(model, *jets, recipe, out=tmp_path, resume=True, **options)
 
-    with pytest.raises(qg.DataError, match="another training .of a vae, not a unet"):
+    with pytest.raises(qg.DataError, match=r"another training .of a vae, not a unet"):
         resume(qg.UNetAutoencoder(), parts, recipe)
-    with pytest.raises(qg.DataError, match="another training .train jets 77, not 19"):
+    with pytest.raises(qg.DataError, match=r"another training .train jets 77, not 19"):
         resume(small_vae(), parts[::-1], recipe)
-    with pytest.raises(qg.DataError, match="another training .recipe lr 0.002, not 0.1"):
+    with pytest.raises(qg.DataError, match=r"another training .recipe lr 0.002, not 0.1"):
         resume(small_vae(), parts, replace(recipe, lr=0.1))
-    with pytest.raises(qg.DataError, match="another training .arguments beta 1.0, not 2.0"):
+    with pytest.raises(qg.DataError, match=r"another training .arguments beta 1.0, not 2.0"):
         resume(small_vae(beta=2.0), parts, recipe)
-    with pytest.raises(qg.DataError, match="another training .seed 0, not 1"):
+    with pytest.raises(qg.DataError, match=r"another training .seed 0, not 1"):
         resume(small_vae(), parts, recipe, seed=1)
 
 
@@ -316,7 +316,7 @@ def test_weights_that_are_not_numbers_are_not_saved(parts, tmp_path):
 
     torch.manual_seed(0)
     model = Broken(latent_dim=3, widths=(4, 4, 4, 4))
-    with pytest.raises(FloatingPointError, match="no number|is nan"):
+    with pytest.raises(FloatingPointError, match=r"no number|is nan"):
         qg.fit(model, *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
     assert not (tmp_path / "last.ckpt").exists()
     assert all(weight.isfinite().all() for weight in model.state_dict().values())

@@ -1,0 +1,243 @@
+"""The training engine beside the pipeline that one writes first, and how soon each gets where.
+
+Both train the same network on the same jets in batches of 128, each in a process of its own, taking
+turns; all ratios are medians over the turns. The jets are simulated once, into `data/`.
+
+The other pipeline: all images dense in memory in float32, `TensorDataset` and `DataLoader`,
+float32, PyTorch's default memory layout, plain Adam.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import h5py
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
+
+import qghelpers as qg
+from qghelpers import engine as engines
+from qghelpers.simulate import simulate
+from qghelpers.unet import l1_loss
+from qghelpers.vae import vae_loss
+
+SIMULATED, SEED = 25_000, 606
+JETS = 20_000  # in memory
+BATCH = 128
+BATCHES = {"unet": 6, "vae": 12}  # in a turn: some ten seconds for the slower pipeline
+TURNS = 5
+LIMIT = 6250  # jets of which four in five are trained on, in the race for quality
+RESULTS = Path(__file__).parent / "results"
+
+
+def jets_file() -> Path:
+    path = qg.home() / "data" / "benchmark_jets.hdf5"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        simulate(path, SIMULATED, SEED)
+    return path
+
+
+# --- the two pipelines, each in a process that is told how many batches to train
+
+
+def naive(network: str, path: Path):
+    with h5py.File(path) as file:
+        images = torch.from_numpy(file["X_jets"][:JETS]).permute(0, 3, 1, 2).contiguous()
+    torch.manual_seed(0)
+    model = qg.build(network, "reference")
+    model.scaling.fit(qg.load_jets(path, limit=1000))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    loader = DataLoader(TensorDataset(images), batch_size=BATCH, shuffle=True)
+
+    def turn(batches: int) -> float:
+        started = time.perf_counter()
+        for done, (batch,) in enumerate(loader, start=1):
+            loss = model.loss(batch)["loss"].mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            if done == batches:
+                break
+        return batches * BATCH / (time.perf_counter() - started)
+
+    return turn, model
+
+
+def ours(network: str, path: Path):
+    jets = qg.load_jets(path, limit=JETS)
+    torch.manual_seed(0)
+    model = qg.build(network, "reference")
+    chosen = {}
+
+    def turn(batches: int) -> float:
+        recipe = qg.get_recipe(network, "reference", epochs=1)
+        train, validation = jets[: batches * BATCH], jets[-BATCH:]
+        engine = qg.Engine().as_recorded(chosen)
+        if not chosen:  # the first turn is not counted
+            _, settled = engines.start(engine, model, train.images(range(32)), len(train))
+            chosen.update(settled.chosen())
+            engine = settled
+        history = qg.fit(model, train, validation, recipe, engine=engine, progress=False)
+        return history[0]["images_per_second"]
+
+    return turn, chosen
+
+
+def worker(kind: str, network: str, path: str) -> None:
+    turn, extra = {"naive": naive, "ours": ours}[kind](network, Path(path))
+    for line in sys.stdin:
+        print(json.dumps(turn(int(line))), flush=True)
+    status = Path("/proc/self/status").read_text().split()  # Linux; counts this process alone
+    peak = int(status[status.index("VmHWM:") + 1]) / 2**20
+    precision = "32-true" if kind == "naive" else extra["precision"]
+    print(json.dumps({"peak": peak, "precision": precision, "machine": machine_peak(precision)}))
+
+
+def machine_peak(precision: str) -> float:
+    """The most operations a second of a large product of matrices and of a large convolution."""
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    a = torch.randn(2048, 2048, dtype=dtype, device=device)
+    x = torch.randn(32, 256, 32, 32, dtype=dtype, device=device)
+    x = x.to(memory_format=torch.channels_last)
+    w = torch.randn(256, 256, 3, 3, dtype=dtype, device=device)
+    w = w.to(memory_format=torch.channels_last)
+    best = 0.0
+    for run in (lambda: a @ a, lambda: F.conv2d(x, w, padding=1)):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            run()[0, 0].sum().item()
+        for _ in range(10):
+            started = time.perf_counter()
+            run()[0, 0].sum().item()
+            best = max(best, counter.get_total_flops() / (time.perf_counter() - started))
+    return best
+
+
+def operations(network: str) -> float:
+    """Of one image, forward and backward."""
+    model = qg.build(network, "reference")
+    with FlopCounterMode(display=False) as counter:
+        model.loss(torch.rand(2, 3, 125, 125))["loss"].mean().backward()
+    return counter.get_total_flops() / 2
+
+
+class Pipeline:
+    """A worker in its own process."""
+
+    def __init__(self, kind: str, network: str, path: Path) -> None:
+        command = [sys.executable, __file__, kind, network, str(path)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def turn(self, batches: int) -> float:
+        self.process.stdin.write(f"{batches}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> dict[str, float]:
+        """Peak memory in GiB, precision, the machine's peak in operations a second."""
+        self.process.stdin.close()
+        summary = json.loads(self.process.stdout.readline())
+        self.process.wait()
+        return summary
+
+
+def throughput(network: str, path: Path) -> float:
+    """Measure both; the images a second of the naive one."""
+    pipelines = {kind: Pipeline(kind, network, path) for kind in ("naive", "ours")}
+    for pipeline in pipelines.values():
+        pipeline.turn(2)  # not counted
+    turns = [
+        {kind: pipeline.turn(BATCHES[network]) for kind, pipeline in pipelines.items()}
+        for _ in range(TURNS)
+    ]
+    ratios = sorted(turn["ours"] / turn["naive"] for turn in turns)
+    ends = {kind: pipeline.end() for kind, pipeline in pipelines.items()}
+    flops = operations(network)
+    print(f"{network}: training in batches of {BATCH}, {JETS} jets at hand")
+    for kind, end in ends.items():
+        speed = median(turn[kind] for turn in turns)
+        share = speed * flops / end["machine"]
+        print(
+            f"  {kind:<6}{speed:>6.1f} images/s, {end['peak']:.2f} GiB, {end['precision']}, "
+            f"{speed * flops / 1e9:.0f} GFLOP/s: {share:.0%} of the machine's "
+            f"{end['machine'] / 1e9:.0f}"
+        )
+    print(
+        f"  ours is {median(ratios):.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f}), in "
+        f"{ends['ours']['peak'] / ends['naive']['peak']:.2f} of the memory; the dense images "
+        f"alone are {JETS * 4 * 3 * 125**2 / 2**30:.2f} GiB"
+    )
+    return median(turn["naive"] for turn in turns)
+
+
+# --- how soon the fast recipe reaches the loss that the reference recipe ends with
+
+
+def in_reference_space(model, network: str, zscore: qg.ZScore, jets: qg.JetImages) -> float:
+    """The reference recipe's validation loss, of another recipe's network."""
+    model.eval()
+    total = 0.0
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for images in jets.batches(BATCH):
+            scaled = model.scaling(images)
+            if network == "unet":
+                found, parts = model(scaled), ()
+            else:
+                found, *parts = model(scaled)
+            found = zscore(model.scaling.inverse(found))
+            loss = (vae_loss if parts else l1_loss)(zscore(images), found, *parts)
+            total += loss["loss"].sum().item()
+    return total / len(jets)
+
+
+def race(network: str, path: Path, naive_speed: float) -> None:
+    with (RESULTS / f"reference_{network}.csv").open(newline="") as file:
+        goal = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    train, validation, _ = qg.load_jets(path, limit=LIMIT).split()
+    zscore = qg.ZScore().fit(train)
+    torch.manual_seed(0)
+    model = qg.build(network, "fast")
+    seconds, aside, losses = [], 0.0, []
+    started = time.perf_counter()
+
+    def look(history) -> None:
+        nonlocal aside
+        seconds.append(time.perf_counter() - started - aside)
+        losses.append(in_reference_space(model, network, zscore, validation))
+        aside = time.perf_counter() - started - seconds[-1]
+
+    qg.fit(model, train, validation, watch=[look])
+    naive_seconds = len(goal) * len(train) / naive_speed
+    print(f"{network}: {len(train)} jets to train on, loss in the reference recipe's space")
+    print(
+        f"  reference, naive: {goal[-1]:.6g} after {len(goal)} epochs (lowest {min(goal):.6g}), "
+        f"{naive_seconds:.0f} s"
+    )
+    for second, loss in zip(seconds, losses, strict=True):
+        reached = f", {naive_seconds / second:.1f} times sooner" if loss <= goal[-1] else ""
+        print(f"  fast, ours:       {loss:.6g} after {second:.0f} s{reached}")
+
+
+def main() -> None:
+    path = jets_file()
+    for network in ("unet", "vae"):
+        speed = throughput(network, path)
+        race(network, path, speed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        worker(*sys.argv[1:])
+    else:
+        main()

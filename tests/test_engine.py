@@ -1,0 +1,205 @@
+"""How it is computed does not change what is learnt: switches, precision, processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+import qghelpers as qg
+from qghelpers import engine as engines
+from qghelpers.recipes import NETWORKS, get_recipe
+
+PLAIN = qg.Engine(
+    precision="32-true", channels_last=False, fused=False, compile=False, keep_memory=False
+)
+# relative, of the validation loss after an epoch; README and Engine promise these
+WITHIN = {"32-true": 1e-3, "bf16-mixed": 2e-2}
+
+
+@pytest.fixture(scope="module")
+def parts(jets):
+    return jets[:180].split((0.8, 0.2))
+
+
+def trained(parts, network: str, engine: qg.Engine) -> float:
+    torch.manual_seed(0)
+    recipe = replace(get_recipe(network, "fast", 1), batch_size=24, lr=1e-3)
+    history = qg.fit(qg.build(network), *parts, recipe, engine=engine)
+    return history[-1]["validation_loss"]
+
+
+@pytest.fixture(scope="module")
+def plain(parts):
+    return {network: trained(parts, network, PLAIN) for network in NETWORKS}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"channels_last": True},
+        {"fused": True},
+        {"keep_memory": True},
+        {"channels_last": True, "fused": True, "keep_memory": True, "precision": "bf16-mixed"},
+    ],
+    ids=lambda switch: "-".join(switch),
+)
+def test_a_switch_changes_no_more_than_rounding(parts, plain, network, switch):
+    engine = replace(PLAIN, **switch)
+    loss = trained(parts, network, engine)
+    assert loss == pytest.approx(plain[network], rel=WITHIN[engine.precision])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch, of its own
+def test_compiling_changes_no_more_than_rounding(parts, plain):
+    small = replace(PLAIN, compile=True)
+    assert trained(parts, "vae", small) == pytest.approx(plain["vae"], rel=WITHIN["32-true"])
+
+
+def test_the_probe_takes_the_faster(monkeypatch, parts):
+    seconds = {"32-true": 1.0, "bf16-mixed": 0.5}
+    monkeypatch.setattr(engines, "_seconds", lambda ways, images, repeats=3: seconds)
+    model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
+
+    def found(**fields):
+        return engines.start(qg.Engine(compile=False, **fields), model, images, 1)[1].precision
+
+    assert found() == "bf16-mixed"
+    assert found(precision="32-true") == "32-true"
+    seconds["bf16-mixed"] = 1.1
+    assert found() == "32-true"
+
+
+def test_the_probe_gives_up_at_once_where_bf16_crawls(monkeypatch, parts):
+    asked = []
+
+    def seconds(ways, images, repeats=3):
+        asked.append(len(images))
+        return {"32-true": 1.0, "bf16-mixed": 100.0}
+
+    monkeypatch.setattr(engines, "_seconds", seconds)
+    model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
+    _, settled = engines.start(qg.Engine(compile=False), model, images, 1)
+    assert settled.precision == "32-true"
+    assert asked == [1]
+
+
+def test_the_probe_leaves_network_and_chance_alone(parts):
+    torch.manual_seed(0)
+    model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    engines.start(qg.Engine(), model, images, 10**9)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch, of its own
+@pytest.mark.parametrize(
+    ("eager", "compiled", "images", "expected"),
+    [(1.0, 0.9, 10**6, True), (1.0, 1.1, 10**6, False), (1.0, 0.5, 100, False)],
+)
+def test_it_compiles_where_that_pays(monkeypatch, parts, eager, compiled, images, expected):
+    seconds = {"eager": eager, "compiled": compiled}
+    monkeypatch.setattr(engines, "_seconds", lambda ways, images, repeats=3: seconds)
+    model = qg.VAE(widths=(4, 4, 4, 4))
+    engine = qg.Engine(precision="32-true")
+    _, settled = engines.start(engine, model, parts[0].images(slice(32)), images)
+    assert settled.compile is expected
+
+
+def test_a_compiler_that_fails_is_done_without(monkeypatch, parts):
+    def fail(self, **options):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(engines.Loss, "compile", fail)
+    monkeypatch.setattr(engines, "LONG_RUN", 0)
+    model = qg.VAE(widths=(4, 4, 4, 4))
+    engine = qg.Engine(precision="32-true")
+    _, settled = engines.start(engine, model, parts[0].images(slice(32)), 1)
+    assert settled.compile is False
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (qg.Engine(devices=0), "devices is 0"),
+        (qg.Engine(accelerator="abacus"), "abacus"),
+        (qg.Engine(precision="7"), "precision"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line(parts, engine, message):
+    with pytest.raises(ValueError, match=message) as error:
+        qg.fit(qg.VAE(widths=(4, 4, 4, 4)), *parts, engine=engine)
+    assert "\n" not in str(error.value)
+
+
+# --- several processes: the same loss as one, at the same batch over all of them
+
+TRAIN = ["-m", "qghelpers", "train"]
+OPTIONS = ["--limit", "180", "--epochs", "2", "--batch-size", "24", "--lr", "1e-3", "--seed", "3"]
+OPTIONS += ["--precision", "32-true"]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+def run(commands: list[list[str]], environments: list[dict[str, str]] | None = None) -> None:
+    """Run commands side by side, such as those that several computers would run."""
+    environments = environments or [{} for _ in commands]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command, environment in zip(commands, environments, strict=True)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+
+
+def one_command(arguments, port):
+    return [TRAIN + arguments + ["--devices", "2"]], None
+
+
+def two_nodes_by_torchrun(arguments, port):
+    launcher = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    launcher += [f"--rdzv-endpoint=localhost:{port}", "--rdzv-backend=c10d", "--rdzv-id=1"]
+    return [launcher + TRAIN + arguments for _ in range(2)], None
+
+
+def slurm(arguments, port):
+    common = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}
+    common |= {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "test", "SLURM_NODELIST": "localhost"}
+    common |= {"SLURM_NODEID": "0", "MASTER_PORT": str(port), "MASTER_ADDR": "localhost"}
+    own = [common | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
+    return [TRAIN + arguments for _ in range(2)], own
+
+
+@pytest.mark.parametrize(
+    ("network", "launch"),
+    [("unet", one_command), ("vae", two_nodes_by_torchrun), ("vae", slurm)],
+)
+def test_two_processes_learn_what_one_learns(sample_file, tmp_path, network, launch):
+    def arguments(out):
+        return [network, "--data", str(sample_file), "--out", str(tmp_path / out), *OPTIONS]
+
+    run([TRAIN + arguments("one")])
+    run(*launch(arguments("two"), free_port()))
+    one, two = (qg.read_history(tmp_path / out) for out in ("one", "two"))
+    assert len(one) == len(two) == 2
+    for row, other in zip(one, two, strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+        assert row["validation_loss"] == pytest.approx(other["validation_loss"], rel=1e-3)

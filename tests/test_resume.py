@@ -1,0 +1,116 @@
+"""A training that is killed, for real and at the worst moments, ends as if nothing had happened."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import qghelpers as qg
+
+OPTIONS = ["--limit", "160", "--epochs", "2", "--batch-size", "16"]
+OPTIONS += ["--precision", "32-true", "--no-compile"]
+
+
+def start(sample_file, out, *options, largest_file=resource.RLIM_INFINITY):
+    limits = largest_file, resource.RLIM_INFINITY
+    command = [sys.executable, "-m", "qghelpers", "train", "vae", "--data", str(sample_file)]
+    return subprocess.Popen(
+        [*command, "--out", str(out), *OPTIONS, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+    )
+
+
+def finish(process) -> str:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def whole(sample_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    finish(start(sample_file, out))
+    return out
+
+
+def assert_same(a, b):
+    for name in ("model.safetensors", "best.safetensors"):
+        ours, theirs = load_file(a / name), load_file(b / name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    for row, other in zip(qg.read_history(a), qg.read_history(b), strict=True):
+        for column in set(row) - {"seconds", "images_per_second"}:
+            assert row[column] == other[column]
+
+
+def is_saving(out):
+    return any(path.name.startswith(".last.ckpt.") for path in out.glob(".*.part"))
+
+
+def files(out):
+    return {path.name for path in out.iterdir()}
+
+
+# what the folder looks like when the process is killed
+MOMENTS = {
+    "before anything is saved": lambda out: "config.json" in files(out),
+    "while the first checkpoint is written": is_saving,
+    "within the first epoch": lambda out: "previous.ckpt" in files(out),
+    "while a checkpoint is written": lambda out: "previous.ckpt" in files(out) and is_saving(out),
+    "within the last epoch": lambda out: "history.csv" in files(out),
+}
+
+
+def test_killed_again_and_again(sample_file, tmp_path, whole):
+    out = tmp_path / "run"
+    out.mkdir()
+    for moment in MOMENTS.values():
+        process = start(sample_file, out, "--resume", "--save-every", "0")
+        while not moment(out):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert len(qg.read_history(out)) < 2
+    finish(start(sample_file, out, "--resume"))
+    assert_same(out, whole)
+    assert files(out) == files(whole)  # nothing half written is left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop(sample_file, tmp_path, whole, number):
+    process = start(sample_file, tmp_path, "--save-every", "1e9")
+    while "images/s, loss" not in process.stderr.read(40):  # the bar moves: it is training
+        assert process.poll() is None
+    process.send_signal(number)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "stopped in epoch" in said.splitlines()[-1]
+    assert "--resume" in said.splitlines()[-1]
+    finish(start(sample_file, tmp_path, "--resume"))
+    assert_same(tmp_path, whole)
+
+
+def test_a_full_disk_costs_one_line_and_not_what_was_saved(sample_file, tmp_path, whole):
+    first = start(sample_file, tmp_path, "--save-every", "0")
+    while "previous.ckpt" not in files(tmp_path):
+        time.sleep(0.001)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    largest = os.path.getsize(tmp_path / "previous.ckpt") // 2
+    second = start(sample_file, tmp_path, "--resume", "--save-every", "0", largest_file=largest)
+    _, said = second.communicate(timeout=300)
+    assert second.returncode == 2
+    assert "last.ckpt cannot be written (File too large)" in said.splitlines()[-1]
+    finish(start(sample_file, tmp_path, "--resume"))
+    assert not list(tmp_path.glob(".*"))
+    assert_same(tmp_path, whole)
