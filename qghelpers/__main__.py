@@ -10,7 +10,7 @@ import torch
 
 import qghelpers as qg
 from qghelpers import runs
-from qghelpers.engine import is_first_process
+from qghelpers.devices import is_first_process
 from qghelpers.evaluation import evaluate
 from qghelpers.inspection import inspect
 from qghelpers.layout import PROCESSES

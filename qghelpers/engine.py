@@ -1,27 +1,13 @@
-"""How a computer runs a training: switches for speed, and the processes that share the work.
+"""How a computer runs a training. Nothing here changes what is learnt by more than rounding."""
 
-None of it changes what is learnt by more than rounding. Every switch is a field of `Engine`.
-"""
-
-import copy
 import ctypes
-import logging
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
-
-PROBE_IMAGES = 16  # enough for the order of the speeds to be that of a whole batch
-HOPELESS = 4  # a way that takes so many times longer for one image is not tried on more
-LONG_RUN = 20 * 60  # seconds; compiling takes one or two minutes and gains a few per cent on a CPU
 
 
 @dataclass(frozen=True)
@@ -83,141 +69,6 @@ def draw_noise(model: nn.Module, jets: int, shard: tuple[int, int] = (0, 1)) -> 
         return ()
     index, shards = shard
     return (model.noise(jets)[index::shards],)
-
-
-def start(
-    engine: Engine, model: nn.Module, images: Tensor, run_images: int
-) -> tuple[Fabric, Engine]:
-    """Start the processes, and settle what the engine leaves open.
-
-    Args:
-        engine: what is wanted.
-        model: the network to be trained; it is only copied.
-        images: some images in GeV/100 to time it on.
-        run_images: how many images the run will take through the network.
-
-    Returns:
-        Fabric, launched, and the engine with `precision` and `compile` settled.
-    """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
-    placed, several = _placement(engine)
-    device = torch.device("cpu") if several else _fabric(**placed).device
-    if engine.precision == "auto":
-        found = _by_capability() if several else _by_time(engine, model, images, device)
-        engine = replace(engine, precision=found)
-    if engine.compile is None:
-        pays = not several and _compiling_pays(engine, model, images, device, run_images)
-        engine = replace(engine, compile=pays)
-    fabric = _fabric(**placed, precision=engine.precision)
-    if several and hasattr(sys, "ps1"):
-        raise ValueError("several devices need a script or the command line, not a notebook")
-    if "LT_CLI_USED" not in os.environ:  # else `fabric run` has done so
-        fabric.launch()
-    return fabric, engine
-
-
-def _fabric(**settings: Any) -> Fabric:
-    try:
-        return Fabric(**settings)
-    except (RuntimeError, ValueError) as error:  # a device or precision that is not there
-        raise ValueError(" ".join(str(error).split())) from error
-
-
-def _placement(engine: Engine) -> tuple[dict[str, Any], bool]:
-    """Fabric's settings for where to compute, and whether that is in several processes."""
-    placed: dict[str, Any] = {"accelerator": engine.accelerator}
-    env = os.environ
-    devices, nodes = engine.devices, engine.nodes
-    if (devices, nodes) == (None, None):
-        if "LT_CLI_USED" in env:  # `fabric run` tells Fabric by itself
-            return placed, int(env["WORLD_SIZE"]) > 1
-        if "TORCHELASTIC_RUN_ID" in env:
-            devices = int(env["LOCAL_WORLD_SIZE"])
-            nodes = int(env["WORLD_SIZE"]) // devices
-        elif "SLURM_NTASKS_PER_NODE" in env and "SLURM_PROCID" in env:
-            devices = int(env["SLURM_NTASKS_PER_NODE"])
-            nodes = int(env.get("SLURM_NNODES", "1"))
-    devices, nodes = (1 if number is None else number for number in (devices, nodes))
-    for name, number in (("devices", devices), ("nodes", nodes)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}: it must be above 0")
-    return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one to speak, of those that were started together."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"
-
-
-def _by_capability() -> str:
-    """bf16 where the processors have instructions for it."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    known = torch.cpu.get_capabilities()
-    return "bf16-mixed" if known.get("amx_bf16") or known.get("avx512_bf16") else "32-true"
-
-
-def _by_time(engine: Engine, model: nn.Module, images: Tensor, device: torch.device) -> str:
-    """The faster of float32 and bf16, tried on one image first: on some processors it crawls."""
-    if device.type not in ("cpu", "cuda"):
-        return "32-true"
-    ways = {
-        precision: _step(replace(engine, precision=precision), model, device)
-        for precision in ("32-true", "bf16-mixed")
-    }
-    first = _seconds(ways, images[:1])
-    if first["bf16-mixed"] > HOPELESS * first["32-true"]:
-        return "32-true"
-    seconds = _seconds(ways, images[:PROBE_IMAGES])
-    return min(seconds, key=seconds.__getitem__)
-
-
-def _compiling_pays(
-    engine: Engine, model: nn.Module, images: Tensor, device: torch.device, run_images: int
-) -> bool:
-    """Whether the compiled network is faster, in a run that is long enough to find out."""
-    plain = {"eager": _step(engine, model, device)}
-    images = images[: 2 * PROBE_IMAGES]
-    if run_images * _seconds(plain, images, repeats=1)["eager"] / len(images) < LONG_RUN:
-        return False
-    try:
-        ways = plain | {"compiled": _step(replace(engine, compile=True), model, device)}
-        seconds = _seconds(ways, images)
-    except Exception:  # no compiler, or one that fails: as many kinds as there are computers
-        return False
-    return seconds["compiled"] < seconds["eager"]
-
-
-def _step(engine: Engine, model: nn.Module, device: torch.device) -> Callable[[Tensor], None]:
-    """A function that takes a batch forward and backward through a copy of the model."""
-    loss = prepare(copy.deepcopy(model), engine).to(device).train()
-
-    def step(images: Tensor) -> None:
-        noise = [torch.zeros_like(part) for part in draw_noise(model, len(images))]
-        bf16 = engine.precision == "bf16-mixed"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            value = loss(images.to(device), *noise)["loss"].mean()
-        value.backward()
-        value.item()  # waits for a GPU
-
-    return step
-
-
-def _seconds(
-    ways: dict[str, Callable[[Tensor], None]], images: Tensor, repeats: int = 3
-) -> dict[str, float]:
-    """The median time that each way takes, alternating, after a run that is not counted."""
-    with torch.random.fork_rng():
-        for way in ways.values():
-            way(images)
-        taken = {name: [] for name in ways}
-        for _ in range(repeats):
-            for name, way in ways.items():
-                started = time.perf_counter()
-                way(images)
-                taken[name].append(time.perf_counter() - started)
-    return {name: median(seconds) for name, seconds in taken.items()}
 
 
 def prepare(model: nn.Module, engine: Engine) -> Loss:

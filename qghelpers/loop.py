@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,9 +12,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
-from qghelpers import engine as engines
-from qghelpers import runs
-from qghelpers.engine import Engine
+from qghelpers import checkpoints, runs
+from qghelpers.engine import Engine, draw_noise, prepare
 from qghelpers.files import DataError
 from qghelpers.interruption import Interruption
 from qghelpers.jets import JetImages
@@ -36,33 +34,34 @@ class Training:
     """
 
     def __init__(
-        self, fabric: Fabric, engine: Engine, model: nn.Module, recipe: Recipe, seed: int
+        self,
+        fabric: Fabric,
+        engine: Engine,
+        model: nn.Module,
+        recipe: Recipe,
+        train: JetImages,
+        validation: JetImages,
+        seed: int,
     ) -> None:
         self.fabric, self.engine, self.model, self.recipe = fabric, engine, model, recipe
-        self.seed = seed
+        self.train, self.validation, self.seed = train, validation, seed
+        if fabric.device.type != "cpu":  # batches are then made dense where they are needed
+            self.train, self.validation = train.to(fabric.device), validation.to(fabric.device)
         self.shard = fabric.global_rank, fabric.world_size
+        self.batches = -(-len(train) // recipe.batch_size)
+        loss = prepare(model, engine).to(fabric.device)
+        optimizer = _optimizer(model, recipe, engine.fused)
+        scheduler = _scheduler(optimizer, recipe, self.batches)
+        self.parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+        self._network, self._optimizer = fabric.setup(loss, optimizer)
         self.history: runs.History = []
         self._new_epoch()
 
     def _new_epoch(self) -> None:
         self.batch = 0
-        self.sums: dict[str, Tensor] = {}  # of each part of the loss, over this process's jets
+        self.sums: dict[str, float] = {}  # of each part of the loss, over this process's jets
         self.seconds = 0.0
         self.random = torch.get_rng_state()
-
-    def on(self, train: JetImages, validation: JetImages) -> "Training":
-        """Set the jets, and with them how many batches there are and all that depends on it."""
-        device = self.fabric.device
-        if device.type != "cpu":  # batches are then made dense where they are needed
-            train, validation = train.to(device), validation.to(device)
-        self.train, self.validation = train, validation
-        self.batches = -(-len(train) // self.recipe.batch_size)
-        loss = engines.prepare(self.model, self.engine).to(device)
-        optimizer = _optimizer(self.model, self.recipe, self.engine.fused)
-        scheduler = _scheduler(optimizer, self.recipe, self.batches)
-        self.parts = {"model": self.model, "optimizer": optimizer, "scheduler": scheduler}
-        self._network, self._optimizer = self.fabric.setup(loss, optimizer)
-        return self
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here, as tensors and plain values."""
@@ -79,9 +78,8 @@ class Training:
         """Go to the place where a state was taken."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        for name in ("history", "batch", "seconds", "random"):
+        for name in ("history", "batch", "sums", "seconds", "random"):
             setattr(self, name, state[name])
-        self.sums = {name: tensor.to(self.fabric.device) for name, tensor in state["sums"].items()}
         torch.set_rng_state(self.random)
 
     def images_done(self) -> int:
@@ -139,14 +137,12 @@ class Training:
 
     def _forward(self, images: Tensor, jets: int) -> Tensor:
         """The mean loss of a batch of this many jets, as far as it depends on our `images`."""
-        noise = engines.draw_noise(self.model, jets, self.shard)
+        noise = draw_noise(self.model, jets, self.shard)
         # compiled code is made for one shape: a last, smaller batch does without
         ragged = self.engine.compile and jets < self.recipe.batch_size
         with torch.compiler.set_stance("force_eager") if ragged else nullcontext():
             losses = self._network(images, *noise)
-        for name, values in losses.items():
-            total = values.detach().sum(dtype=torch.float64)
-            self.sums[name] = self.sums.get(name, 0) + total
+        _add(self.sums, losses)
         return losses["loss"].sum() * (self.fabric.world_size / jets)  # gradients are averaged
 
     def _backward(self, loss: Tensor) -> None:
@@ -196,13 +192,14 @@ class Saver:
         state = training.state()
         broken = [n for n, weight in state["model"].items() if not weight.isfinite().all()]
         if broken:
+            epoch = len(training.history) + (not epoch_done)
             raise FloatingPointError(
-                f"{broken[0]} has entries that are no numbers, in epoch {len(training.history)}: "
-                "lower the learning rate; what was saved before is kept"
+                f"{broken[0]} has entries that are no numbers in epoch {epoch}, after batch "
+                f"{training.batch}: lower the learning rate; what was saved before is kept"
             )
         if epoch_done:
             runs.save_epoch(self._folder, training.model, training.history)
-        runs.save_checkpoint(self._folder, state)
+        checkpoints.save(self._folder, state)
 
 
 def first_alone(fabric: Fabric, action: Callable[..., None], *args: Any) -> None:
@@ -237,26 +234,31 @@ def validate(
     model.eval()
     shard = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = next(model.parameters()).device
-    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64).to(device))
+    sums: dict[str, float] = {}
     for start, images in enumerate(jets.batches(batch_size, shard=shard)):
         count = min(batch_size, len(jets) - start * batch_size)
-        noise = engines.draw_noise(model, count, shard)
-        for name, values in model.loss(images.to(device), *noise).items():
-            sums[name] += values.sum(dtype=torch.float64)
+        noise = draw_noise(model, count, shard)
+        _add(sums, model.loss(images.to(device), *noise))
         asked = interruption is not None and interruption.asked
         if asked if shard[1] == 1 else fabric.all_reduce(float(asked)) > 0:
             raise Stopped
     return _means(sums, fabric, len(jets))
 
 
+def _add(sums: dict[str, float], losses: dict[str, Tensor]) -> None:
+    for name, values in losses.items():
+        sums[name] = sums.get(name, 0.0) + values.detach().sum().item()
+
+
 def _means(
-    sums: dict[str, Tensor], fabric: Fabric | None, jets: int, prefix: str = ""
+    sums: dict[str, float], fabric: Fabric | None, jets: int, prefix: str = ""
 ) -> dict[str, float]:
     """Sums over each process's jets as means over all jets."""
-    totals = torch.stack(list(sums.values()))
     if fabric is not None and fabric.world_size > 1:
-        totals = fabric.all_reduce(totals, reduce_op="sum")
-    return {prefix + name: total / jets for name, total in zip(sums, totals.tolist(), strict=True)}
+        ours = torch.tensor(list(sums.values()), dtype=torch.float64, device=fabric.device)
+        totals = fabric.all_reduce(ours, reduce_op="sum").tolist()
+        sums = dict(zip(sums, totals, strict=True))
+    return {prefix + name: total / jets for name, total in sums.items()}
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, fused: bool) -> Optimizer:

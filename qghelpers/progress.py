@@ -16,7 +16,7 @@ class Bar:
         self._bar = tqdm(
             total=recipe.epochs * jets,
             initial=done,
-            desc=f"epoch {done // jets + 1}/{recipe.epochs}",
+            desc=f"epoch {min(done // jets + 1, recipe.epochs)}/{recipe.epochs}",
             unit=" images",
             mininterval=1,
             disable=not shown,

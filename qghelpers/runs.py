@@ -11,22 +11,18 @@
 """
 
 import csv
-import hashlib
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from torch import nn
-from tqdm import tqdm
 
-from qghelpers.files import DataError, reason, replacing
+from qghelpers import checkpoints
+from qghelpers.files import DataError, replacing
 from qghelpers.recipes import NETWORKS
 
 History = list[dict[str, float]]
@@ -38,7 +34,6 @@ RESULTS = (
     "previous.ckpt",
     "metrics.json",
 )
-MARK = b"\nsha256:"  # follows what torch.save wrote, which torch.load does not check
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -86,23 +81,6 @@ def save_epoch(folder: Path, model: nn.Module, history: History) -> None:
     for name in names:
         _replace(folder / name, lambda p: p.write_bytes(content))
     _replace(folder / "history.csv", lambda p: _write_csv(p, history))
-
-
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Save all that a resume needs, and keep the one before."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getbuffer()
-    last = folder / "last.ckpt"
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            file.write(content)
-            file.write(MARK + hashlib.sha256(content).hexdigest().encode())
-        if last.is_file():
-            last.replace(folder / "previous.ckpt")
-
-    _replace(last, write)
 
 
 def _write_csv(path: Path, history: History) -> None:
@@ -190,7 +168,7 @@ def resumed(folder: str | Path | None, config: dict[str, Any]) -> dict[str, Any]
             f"{folder} holds another training ({'; '.join(_differences(found, config))}): "
             "give the folder, network, data and options that go together"
         )
-    return load_checkpoint(folder)
+    return checkpoints.load(folder)
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -209,36 +187,3 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
         else:
             different.append(f"{name} {old}, not {new}")
     return different or [f"{name} {found[name]}" for name in found if name not in wanted]
-
-
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
-
-    Tensors and plain values only, so no code can hide in it.
-
-    Raises:
-        DataError: there are checkpoints, but all are damaged.
-    """
-    damage = []
-    for name in ("last.ckpt", "previous.ckpt"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            state = _read_checkpoint(path)
-        except Exception as error:
-            damage.append(f"{path} cannot be resumed ({reason(error)})")
-        else:
-            if damage:
-                tqdm.write(f"{damage[0]}: going on from {name}, the one before", file=sys.stderr)
-            return state
-    if damage:
-        raise DataError(f"{'; '.join(damage)}: train without --resume")
-    return None
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    content, mark, digest = path.read_bytes().rpartition(MARK)
-    if not mark or hashlib.sha256(content).hexdigest().encode() != digest:
-        raise ValueError("it is not what was written")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from qghelpers import engine as engines
-from qghelpers import runs
-from qghelpers.engine import Engine
+from qghelpers import devices, probe, runs
+from qghelpers.engine import Engine, kept_memory
 from qghelpers.interruption import interruptible
 from qghelpers.jets import JetImages
 from qghelpers.loop import Saver, Stopped, Training, first_alone
@@ -77,10 +76,12 @@ def fit(
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
     before = runs.resumed(out, config) if resume else None
+    if resume and before is None and devices.is_first_process():
+        tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
     engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
-    with engines.kept_memory(engine.keep_memory), torch.random.fork_rng():
-        sample = train.images(slice(2 * engines.PROBE_IMAGES))
-        fabric, engine = engines.start(engine, model, sample, recipe.epochs * len(train))
+    with kept_memory(engine.keep_memory), torch.random.fork_rng():
+        sample = train.images(slice(2 * probe.PROBE_IMAGES))
+        fabric, engine = devices.start(engine, model, sample, recipe.epochs * len(train))
         if recipe.batch_size < fabric.world_size:
             raise ValueError(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
@@ -91,7 +92,7 @@ def fit(
         elif out is not None:
             first_alone(fabric, runs.start, Path(out), config)
         torch.manual_seed(seed)
-        training = Training(fabric, engine, model, recipe, seed).on(train, validation)
+        training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:
             training.load(before)
         try:

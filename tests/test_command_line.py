@@ -87,7 +87,18 @@ def test_inspect_takes_several_files(sample_file, capfd):
         (["train", "vae", "--data", "{sample}", "--out", "{sample}"], "cannot be made"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--limit", "2"], "too few"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--epochs", "0"], "epochs is 0"),
-        (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--resume"], "no run folder"),
+        (["train", "vae", "--data", "{sample}", "--out", "/proc/r"], "cannot be made"),
+        (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--lr", "0"], "lr is 0"),
+        (
+            ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--batch-size", "400"],
+            "400 is m",
+        ),
+        (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--devices", "0"], "devices is 0"),
+        (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--accelerator", "x"], "'x'"),
+        (
+            ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--resume", "--overwrite"],
+            "give one of them",
+        ),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--precision", "7"], "precision"),
         (["evaluate", "{}", "--data", "{sample}"], "no run folder"),
         (["benchmark", "nonsense"], "no benchmark nonsense"),
@@ -117,9 +128,23 @@ def test_unknown_options_cost_one_line(capfd):
 def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     out = tmp_path / "run"
     options = ["--data", str(sample_file), "--out", str(out), "--epochs", "1", "--limit", "100"]
+    options += ["--precision", "32-true"]
     assert main(["train", "vae", *options]) == 0
     assert "validation loss" in capfd.readouterr().out
+    assert main(["train", "vae", *options]) == 2
+    assert "holds a training already: --resume goes on" in capfd.readouterr().err
     assert main(["train", "vae", *options, "--resume"]) == 0  # nothing left to do
+    assert main(["train", "unet", *options, "--resume"]) == 2
+    assert "holds another training (of a vae, not a unet)" in capfd.readouterr().err
+    other = changed(sample_file, tmp_path / "other.hdf5", "pt", lambda pt: pt + 1)
+    assert main(["train", "vae", *options, "--data", other, "--resume"]) == 2
+    assert "holds another training (of other jets)" in capfd.readouterr().err
+    assert main(["train", "vae", *options, "--resume", "--lr", "1"]) == 2
+    assert "holds another training (recipe lr 0.002, not 1.0)" in capfd.readouterr().err
+    before = (out / "model.safetensors").read_bytes()
+    assert main(["train", "vae", *options, "--overwrite", "--tensorboard"]) == 0
+    assert (out / "model.safetensors").read_bytes() == before
+    assert list((out / "tensorboard").iterdir())
     assert main(["evaluate", str(out), "--data", str(sample_file)]) == 0
     printed = capfd.readouterr().out
     assert all(
@@ -133,6 +158,14 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert main(["simulate", str(fresh), "--jets", "20", "--workers", "1"]) == 0
     assert main(["evaluate", str(out), "--data", str(fresh)]) == 0
     assert json.loads((out / "metrics.json").read_text())["test_jets"] == 10  # half of the file
+
+
+def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, capfd):
+    path = changed(sample_file, tmp_path / "gluons.hdf5", "y", lambda y: 0 * y)
+    options = ["--out", str(tmp_path / "run"), "--epochs", "1", "--limit", "50"]
+    assert main(["train", "vae", "--data", path, *options]) == 0
+    first = capfd.readouterr().err.splitlines()[0]
+    assert first.startswith(f"{path}: all jets are of one kind (50 jets (50 gluon)): ")
 
 
 def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import qghelpers as qg
+from qghelpers import devices, probe
 from qghelpers import engine as engines
 from qghelpers.recipes import NETWORKS, get_recipe
 
@@ -62,11 +63,11 @@ def test_compiling_changes_no_more_than_rounding(parts, plain):
 
 def test_the_probe_takes_the_faster(monkeypatch, parts):
     seconds = {"32-true": 1.0, "bf16-mixed": 0.5}
-    monkeypatch.setattr(engines, "_seconds", lambda ways, images, repeats=3: seconds)
+    monkeypatch.setattr(probe, "_seconds", lambda ways, images, repeats=3: seconds)
     model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
 
     def found(**fields):
-        return engines.start(qg.Engine(compile=False, **fields), model, images, 1)[1].precision
+        return devices.start(qg.Engine(compile=False, **fields), model, images, 1)[1].precision
 
     assert found() == "bf16-mixed"
     assert found(precision="32-true") == "32-true"
@@ -81,9 +82,9 @@ def test_the_probe_gives_up_at_once_where_bf16_crawls(monkeypatch, parts):
         asked.append(len(images))
         return {"32-true": 1.0, "bf16-mixed": 100.0}
 
-    monkeypatch.setattr(engines, "_seconds", seconds)
+    monkeypatch.setattr(probe, "_seconds", seconds)
     model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
-    _, settled = engines.start(qg.Engine(compile=False), model, images, 1)
+    _, settled = devices.start(qg.Engine(compile=False), model, images, 1)
     assert settled.precision == "32-true"
     assert asked == [1]
 
@@ -93,7 +94,7 @@ def test_the_probe_leaves_network_and_chance_alone(parts):
     model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
-    engines.start(qg.Engine(), model, images, 10**9)
+    devices.start(qg.Engine(), model, images, 10**9)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(state, torch.get_rng_state())
@@ -106,10 +107,10 @@ def test_the_probe_leaves_network_and_chance_alone(parts):
 )
 def test_it_compiles_where_that_pays(monkeypatch, parts, eager, compiled, images, expected):
     seconds = {"eager": eager, "compiled": compiled}
-    monkeypatch.setattr(engines, "_seconds", lambda ways, images, repeats=3: seconds)
+    monkeypatch.setattr(probe, "_seconds", lambda ways, images, repeats=3: seconds)
     model = qg.VAE(widths=(4, 4, 4, 4))
     engine = qg.Engine(precision="32-true")
-    _, settled = engines.start(engine, model, parts[0].images(slice(32)), images)
+    _, settled = devices.start(engine, model, parts[0].images(slice(32)), images)
     assert settled.compile is expected
 
 
@@ -118,10 +119,10 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch, parts):
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(engines.Loss, "compile", fail)
-    monkeypatch.setattr(engines, "LONG_RUN", 0)
+    monkeypatch.setattr(probe, "LONG_RUN", 0)
     model = qg.VAE(widths=(4, 4, 4, 4))
     engine = qg.Engine(precision="32-true")
-    _, settled = engines.start(engine, model, parts[0].images(slice(32)), 1)
+    _, settled = devices.start(engine, model, parts[0].images(slice(32)), 1)
     assert settled.compile is False
 
 

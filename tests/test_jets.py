@@ -92,6 +92,12 @@ def test_a_small_last_batch_can_be_left_out(jets):
     assert [len(batch) for batch in jets.batches(200, drop_last=True)] == [200, 200]
 
 
+def test_batches_can_begin_later(jets):
+    later = list(jets.batches(150, shuffle=2, first=1))
+    for batch, other in zip(later, list(jets.batches(150, shuffle=2))[1:], strict=True):
+        assert torch.equal(batch, other)
+
+
 def test_jets_on_a_device_are_the_same(jets):
     some = jets[::-7]
     there = some.to("cpu")

@@ -100,6 +100,52 @@ def test_asked_to_stop(sample_file, tmp_path, whole, number):
     assert_same(tmp_path, whole)
 
 
+KERNEL = """
+import torch, qghelpers as qg
+jets = qg.load_jets({sample!r}, limit=160, seed=0)
+train, validation, _ = jets.split(seed=0)
+recipe = qg.get_recipe("vae", "fast", 2, batch_size=16)
+engine = qg.Engine(precision="32-true", compile=False)
+
+def train_on(resume):
+    torch.manual_seed(0)
+    model = qg.build("vae")
+    options = dict(out={out!r}, resume=resume, engine=engine, recipe_name="fast", limit=160)
+    return qg.fit(model, train, validation, recipe, **options)
+"""
+
+
+def test_interrupting_a_notebook_stops_cleanly_and_keeps_the_history(sample_file, tmp_path, whole):
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(kernel_name="python3", stderr=subprocess.DEVNULL)
+
+    def run(code) -> str:
+        reply = client.execute_interactive(code, timeout=300, output_hook=look)
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return "".join(seen)
+
+    seen, interrupting = [], True
+
+    def look(message):
+        nonlocal interrupting
+        seen.append(message["content"].get("text", ""))
+        if interrupting and "images/s, loss" in seen[-1]:
+            interrupting = False
+            manager.interrupt_kernel()
+
+    try:
+        run(KERNEL.format(sample=str(sample_file), out=str(tmp_path)))
+        said = run("history = train_on(resume=False); print('epochs:', len(history))")
+        assert "stopped in epoch" in said
+        assert "epochs: 2" not in said
+        assert "epochs: 2" in run("print('epochs:', len(train_on(resume=True)))")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert_same(tmp_path, whole)
+
+
 def test_a_full_disk_costs_one_line_and_not_what_was_saved(sample_file, tmp_path, whole):
     first = start(sample_file, tmp_path, "--save-every", "0")
     while "previous.ckpt" not in files(tmp_path):

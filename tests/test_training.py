@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers import runs
+from qghelpers import checkpoints
 from qghelpers.loop import validate
 from qghelpers.recipes import get_recipe
 
@@ -191,7 +191,7 @@ def test_what_was_found_out_by_timing_is_kept_on_resume(parts, tmp_path, monkeyp
     recipe = small("vae", "fast", 1)
     engine = qg.Engine(precision="bf16-mixed", compile=False)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path, engine=engine)
-    state = runs.load_checkpoint(tmp_path)
+    state = checkpoints.load(tmp_path)
     assert state["engine"] == {"precision": "bf16-mixed", "compile": False}
     assert qg.Engine().as_recorded(state["engine"]).precision == "bf16-mixed"
     other = qg.Engine(precision="32-true").as_recorded(state["engine"])
@@ -200,7 +200,7 @@ def test_what_was_found_out_by_timing_is_kept_on_resume(parts, tmp_path, monkeyp
 
 def test_it_saves_within_an_epoch_by_the_clock(parts, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(runs, "save_checkpoint", lambda folder, state: saved.append(state["batch"]))
+    monkeypatch.setattr(checkpoints, "save", lambda folder, state: saved.append(state["batch"]))
     qg.fit(small_vae(), *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
     assert saved == [1, 2, 3, 4, 5, 0]
     saved.clear()
@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(parts
     assert "lower the learning rate" in str(error.value)
     assert same(good[1], weights(model))
     assert same(good[1], weights(qg.load_run(tmp_path)))
-    assert same(good[1], runs.load_checkpoint(tmp_path)["model"])
+    assert same(good[1], checkpoints.load(tmp_path)["model"])
 
 
 def test_weights_that_are_not_numbers_are_not_saved(parts, tmp_path):

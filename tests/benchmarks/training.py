@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import qghelpers as qg
-from qghelpers import engine as engines
+from qghelpers import devices
 from qghelpers.simulate import simulate
 from qghelpers.unet import l1_loss
 from qghelpers.vae import vae_loss
@@ -82,7 +82,7 @@ def ours(network: str, path: Path):
         train, validation = jets[: batches * BATCH], jets[-BATCH:]
         engine = qg.Engine().as_recorded(chosen)
         if not chosen:  # the first turn is not counted
-            _, settled = engines.start(engine, model, train.images(range(32)), len(train))
+            _, settled = devices.start(engine, model, train.images(range(32)), len(train))
             chosen.update(settled.chosen())
             engine = settled
         history = qg.fit(model, train, validation, recipe, engine=engine, progress=False)
