@@ -31,6 +31,8 @@ def start(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
     placed, several = _placement(engine)
     device = torch.device("cpu") if several else _fabric(**placed).device
+    if "LT_PRECISION" in os.environ:  # `fabric run` takes --precision for itself
+        engine = replace(engine, precision=os.environ["LT_PRECISION"])
     if engine.precision == "auto":
         found = probe.by_capability() if several else probe.by_time(engine, model, images, device)
         engine = replace(engine, precision=found)

@@ -59,7 +59,7 @@ class Training:
 
     def _new_epoch(self) -> None:
         self.batch = 0
-        self.sums: dict[str, float] = {}  # of each part of the loss, over this process's jets
+        self.sums: dict[str, float] = {}  # of each part of the loss
         self.seconds = 0.0
         self.random = torch.get_rng_state()
 
@@ -102,10 +102,13 @@ class Training:
             jets = min(size, len(self.train) - self.batch * size)
             value = stop = save = 0.0
             if jets >= self.fabric.world_size:  # else there is not one for each process
-                loss = self._forward(images, jets)
-                value, stop, save = self._agree(loss, interruption.asked, saver.is_due())
+                losses = self._forward(images, jets)
+                sums, stop, save = self._agree(losses, interruption.asked, saver.is_due())
+                value = sums["loss"] / jets
                 self._check(value, "loss", self.batch + 1)
-                self._backward(loss)
+                # processes average their gradients
+                self._backward(losses["loss"].sum() * (self.fabric.world_size / jets))
+                self.sums = {name: self.sums.get(name, 0.0) + sums[name] for name in sums}
             self.batch += 1
             self.random = torch.get_rng_state()
             self.seconds = time.perf_counter() - started
@@ -121,7 +124,7 @@ class Training:
         self._check(checked["loss"], "validation loss", self.batch)
         optimizer, scheduler = self.parts["optimizer"], self.parts["scheduler"]
         row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"]}
-        row |= _means(self.sums, self.fabric, len(self.train), "train_")
+        row |= {f"train_{name}": total / len(self.train) for name, total in self.sums.items()}
         row |= {f"validation_{name}": value for name, value in checked.items()}
         row |= {"seconds": time.perf_counter() - started, "images_per_second": speed}
         with warnings.catch_warnings():  # a resumed optimiser may not have made a step as yet
@@ -135,15 +138,13 @@ class Training:
         bar.epoch(row)
         saver.save(epoch_done=True)
 
-    def _forward(self, images: Tensor, jets: int) -> Tensor:
-        """The mean loss of a batch of this many jets, as far as it depends on our `images`."""
+    def _forward(self, images: Tensor, jets: int) -> dict[str, Tensor]:
+        """The parts of the loss of our `images`, of a batch of this many jets."""
         noise = draw_noise(self.model, jets, self.shard)
         # compiled code is made for one shape: a last, smaller batch does without
         ragged = self.engine.compile and jets < self.recipe.batch_size
         with torch.compiler.set_stance("force_eager") if ragged else nullcontext():
-            losses = self._network(images, *noise)
-        _add(self.sums, losses)
-        return losses["loss"].sum() * (self.fabric.world_size / jets)  # gradients are averaged
+            return self._network(images, *noise)
 
     def _backward(self, loss: Tensor) -> None:
         """Change the weights once."""
@@ -153,12 +154,15 @@ class Training:
         if self.recipe.schedule == "one-cycle":
             self.parts["scheduler"].step()
 
-    def _agree(self, loss: Tensor, *flags: bool) -> list[float]:
-        """The batch's mean loss, and which flags any process has raised."""
-        if self.fabric.world_size == 1:
-            return [loss.item(), *flags]
-        ours = torch.tensor([loss.item(), *flags], dtype=torch.float64)
-        return self.fabric.all_reduce(ours.to(self.fabric.device), reduce_op="mean").tolist()
+    def _agree(self, losses: dict[str, Tensor], *flags: bool) -> tuple:
+        """Each part of the loss summed over the batch, and which flags any process has raised."""
+        sums = _summed(losses)
+        if self.fabric.world_size > 1:
+            ours = torch.tensor([*sums.values(), *flags], dtype=torch.float64)
+            total = self.fabric.all_reduce(ours.to(self.fabric.device), reduce_op="sum").tolist()
+            sums = dict(zip(sums, total, strict=False))
+            flags = total[len(sums) :]
+        return sums, *flags
 
     def _check(self, loss: float, what: str, batch: int) -> None:
         if abs(loss) < float("inf"):
@@ -238,27 +242,19 @@ def validate(
     for start, images in enumerate(jets.batches(batch_size, shard=shard)):
         count = min(batch_size, len(jets) - start * batch_size)
         noise = draw_noise(model, count, shard)
-        _add(sums, model.loss(images.to(device), *noise))
+        for name, value in _summed(model.loss(images.to(device), *noise)).items():
+            sums[name] = sums.get(name, 0.0) + value
         asked = interruption is not None and interruption.asked
         if asked if shard[1] == 1 else fabric.all_reduce(float(asked)) > 0:
             raise Stopped
-    return _means(sums, fabric, len(jets))
+    if shard[1] > 1:
+        ours = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
+        sums = dict(zip(sums, fabric.all_reduce(ours, reduce_op="sum").tolist(), strict=True))
+    return {name: total / len(jets) for name, total in sums.items()}
 
 
-def _add(sums: dict[str, float], losses: dict[str, Tensor]) -> None:
-    for name, values in losses.items():
-        sums[name] = sums.get(name, 0.0) + values.detach().sum().item()
-
-
-def _means(
-    sums: dict[str, float], fabric: Fabric | None, jets: int, prefix: str = ""
-) -> dict[str, float]:
-    """Sums over each process's jets as means over all jets."""
-    if fabric is not None and fabric.world_size > 1:
-        ours = torch.tensor(list(sums.values()), dtype=torch.float64, device=fabric.device)
-        totals = fabric.all_reduce(ours, reduce_op="sum").tolist()
-        sums = dict(zip(sums, totals, strict=True))
-    return {prefix + name: total / jets for name, total in sums.items()}
+def _summed(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: values.detach().sum().item() for name, values in losses.items()}
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, fused: bool) -> Optimizer:

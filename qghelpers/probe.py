@@ -76,7 +76,7 @@ def _seconds(
     ways: dict[str, Callable[[Tensor], None]], images: Tensor, repeats: int = 3
 ) -> dict[str, float]:
     """The median time that each way takes, alternating, after a run that is not counted."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         for way in ways.values():
             way(images)
         taken = {name: [] for name in ways}

@@ -79,7 +79,7 @@ def fit(
     if resume and before is None and devices.is_first_process():
         tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
     engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
-    with kept_memory(engine.keep_memory), torch.random.fork_rng():
+    with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):
         sample = train.images(slice(2 * probe.PROBE_IMAGES))
         fabric, engine = devices.start(engine, model, sample, recipe.epochs * len(train))
         if recipe.batch_size < fabric.world_size:

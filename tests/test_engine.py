@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,17 +190,40 @@ def slurm(arguments, port):
     return [TRAIN + arguments for _ in range(2)], own
 
 
+def fabric_run(arguments, port):
+    launcher = ["-m", "lightning_fabric.cli", "--devices=2", "--accelerator=cpu"]
+    script = str(Path(qg.__file__).with_name("__main__.py"))
+    return [[*launcher, f"--main-port={port}", script, "train", *arguments]], None
+
+
+@pytest.fixture(scope="module")
+def alone(sample_file, tmp_path_factory):
+    """The history of a network trained by one process."""
+    histories = {}
+
+    def train(network: str) -> list[dict[str, float]]:
+        if network not in histories:
+            out = tmp_path_factory.mktemp(network)
+            run([[*TRAIN, network, "--data", str(sample_file), "--out", str(out), *OPTIONS]])
+            histories[network] = qg.read_history(out)
+        return histories[network]
+
+    return train
+
+
 @pytest.mark.parametrize(
     ("network", "launch"),
-    [("unet", one_command), ("vae", two_nodes_by_torchrun), ("vae", slurm)],
+    [
+        ("unet", one_command),
+        ("vae", two_nodes_by_torchrun),
+        ("vae", slurm),
+        ("vae", fabric_run),
+    ],
 )
-def test_two_processes_learn_what_one_learns(sample_file, tmp_path, network, launch):
-    def arguments(out):
-        return [network, "--data", str(sample_file), "--out", str(tmp_path / out), *OPTIONS]
-
-    run([TRAIN + arguments("one")])
-    run(*launch(arguments("two"), free_port()))
-    one, two = (qg.read_history(tmp_path / out) for out in ("one", "two"))
+def test_two_processes_learn_what_one_learns(sample_file, tmp_path, alone, network, launch):
+    arguments = [network, "--data", str(sample_file), "--out", str(tmp_path), *OPTIONS]
+    run(*launch(arguments, free_port()))
+    one, two = alone(network), qg.read_history(tmp_path)
     assert len(one) == len(two) == 2
     for row, other in zip(one, two, strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
