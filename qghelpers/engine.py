@@ -20,7 +20,7 @@ class Engine:
             given, as many as torchrun, `fabric run` or SLURM have started, else one.
         nodes: computers; unless given, as many as one of these has started, else one.
         precision: as Fabric names them, such as "32-true" or "bf16-mixed"; "auto" times both and
-            takes the faster (with several processes: bf16 where the processor has it).
+            takes bf16 if clearly faster (with several processes: where the processor has it).
         channels_last: keep the channels of a pixel together in memory, as convolutions like it.
         fused: update all weights in one pass.
         compile: with `torch.compile`; unless given, it is tried in runs that will take long,

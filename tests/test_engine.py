@@ -62,7 +62,7 @@ def test_compiling_changes_no_more_than_rounding(parts, plain):
     assert trained(parts, "vae", small) == pytest.approx(plain["vae"], rel=WITHIN["32-true"])
 
 
-def test_the_probe_takes_the_faster(monkeypatch, parts):
+def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
     seconds = {"32-true": 1.0, "bf16-mixed": 0.5}
     monkeypatch.setattr(probe, "_seconds", lambda ways, images, repeats=3: seconds)
     model, images = qg.VAE(widths=(4, 4, 4, 4)), parts[0].images(slice(32))
@@ -72,7 +72,7 @@ def test_the_probe_takes_the_faster(monkeypatch, parts):
 
     assert found() == "bf16-mixed"
     assert found(precision="32-true") == "32-true"
-    seconds["bf16-mixed"] = 1.1
+    seconds["bf16-mixed"] = 0.9  # not enough: next time it might be 1.1
     assert found() == "32-true"
 
 
