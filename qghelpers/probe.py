@@ -26,7 +26,7 @@ def by_capability() -> str:
 
 
 def by_time(engine: Engine, model: nn.Module, images: Tensor, device: torch.device) -> str:
-    """bf16 if clearly faster than float32; tried on one image first: on some computers it crawls."""
+    """bf16 if clearly faster than float32; on one image first: on some computers it crawls."""
     if device.type not in ("cpu", "cuda"):
         return "32-true"
     ways = {

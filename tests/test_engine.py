@@ -144,7 +144,7 @@ def test_what_is_not_there_is_one_clear_line(parts, engine, message):
 # --- several processes: the same loss as one, at the same batch over all of them
 
 TRAIN = ["-m", "qghelpers", "train"]
-OPTIONS = ["--limit", "180", "--epochs", "2", "--batch-size", "24", "--lr", "1e-3", "--seed", "3"]
+OPTIONS = ["--limit", "90", "--epochs", "2", "--batch-size", "24", "--lr", "1e-3", "--seed", "3"]
 OPTIONS += ["--precision", "32-true"]
 
 

@@ -112,9 +112,16 @@ def test_validation_changes_nothing_and_is_a_mean_over_jets(parts):
 
 
 @pytest.mark.parametrize(
-    ("network", "recipe"), [("vae", "fast"), ("vae", "reference"), ("unet", "reference")]
+    ("network", "recipe", "batches"),  # stopped within an epoch, at its end, in the third
+    [
+        ("vae", "fast", 3),
+        ("vae", "fast", 5),
+        ("vae", "fast", 12),
+        ("vae", "reference", 5),
+        ("vae", "reference", 12),
+        ("unet", "reference", 5),
+    ],
 )
-@pytest.mark.parametrize("batches", [3, 5, 12])  # within an epoch, at its end, in the third
 def test_a_stopped_training_goes_on_to_the_same_weights(
     parts, tmp_path, capfd, network, recipe, batches
 ):
