@@ -20,6 +20,8 @@ from qghelpers.jets import JetImages
 from qghelpers.progress import Bar
 from qghelpers.recipes import Recipe
 
+CPU_VALIDATION = 32  # images at a time
+
 
 class Stopped(Exception):
     """Someone has asked to stop, and no batch is half done."""
@@ -118,9 +120,9 @@ class Training:
             if save:
                 saver.save()
         speed = len(self.train) / self.seconds
-        checked = validate(
-            self.model, self.validation, self.recipe.batch_size, self.fabric, interruption
-        )
+        # float32 takes twice the memory, which on a CPU would be the largest need of all
+        smaller = min(size, CPU_VALIDATION) if self.fabric.device.type == "cpu" else size
+        checked = validate(self.model, self.validation, smaller, self.fabric, interruption)
         self._check(checked["loss"], "validation loss", self.batch)
         optimizer, scheduler = self.parts["optimizer"], self.parts["scheduler"]
         row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"]}
