@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -79,5 +80,23 @@ def linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.
     Returns:
         Scores with shape `(len(test),)`, larger for label 1.
     """
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return probe.fit(train, labels).decision_function(test)
+    return _probe().fit(train, labels).decision_function(test)
+
+
+def cross_probe(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Score of every jet by a probe that was fitted on four fifths of the jets, without this one.
+
+    Where jets are few, this judges a representation more precisely than a small test part.
+
+    Args:
+        features: frozen, with shape `(n, k)`.
+        labels: with shape `(n,)`.
+
+    Returns:
+        Scores with shape `(n,)`, larger for label 1.
+    """
+    return cross_val_predict(_probe(), features, labels, cv=5, method="decision_function")
+
+
+def _probe():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

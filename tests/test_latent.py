@@ -60,3 +60,13 @@ def test_a_linear_probe_finds_a_linear_difference():
     features = rng.normal(size=(200, 3)) + 5 * labels[:, None]
     scores = latent.linear_probe(features[::2], labels[::2], features[1::2])
     assert ((scores > 0) == labels[1::2]).all()
+
+
+def test_a_cross_probe_finds_what_is_there_and_nothing_else():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 100)
+    noise = rng.normal(size=(200, 30))
+    score = latent.cross_probe(noise, labels)
+    assert abs(np.mean(score[labels == 1][:, None] > score[labels == 0]) - 0.5) < 0.15
+    score = latent.cross_probe(noise + labels[:, None], labels)
+    assert np.mean(score[labels == 1][:, None] > score[labels == 0]) > 0.95
