@@ -48,9 +48,9 @@ def start(folder: Path, config: dict[str, Any]) -> None:
     except OSError as error:
         raise DataError(f"{folder} cannot be made ({error.strerror}): choose another") from error
     sweep(folder)
-    write_json(folder / "config.json", config)
-    for name in RESULTS:
+    for name in RESULTS:  # before the new configuration, with which they could be taken up
         (folder / name).unlink(missing_ok=True)
+    write_json(folder / "config.json", config)
 
 
 def sweep(folder: Path) -> None:
