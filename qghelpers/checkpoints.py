@@ -20,16 +20,12 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     torch.save(state, buffer)
     content = buffer.getbuffer()
     last = folder / "last.ckpt"
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
+    with replacing(last) as temporary:
+        with temporary.open("wb") as file:
             file.write(content)
             file.write(MARK + hashlib.sha256(content).hexdigest().encode())
         if last.is_file():
             last.replace(folder / "previous.ckpt")
-
-    with replacing(last) as temporary:
-        write(temporary)
 
 
 def load(folder: Path) -> dict[str, Any] | None:

@@ -44,24 +44,21 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient.contiguous())
 
 
-# Batch normalisation takes the mean away again, so a bias before it would learn nothing.
-
-
 def halve(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution with stride 2, batch normalisation, ReLU: `(n, inputs, H, W)` to half of H, W."""
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))
+    return _normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False))
 
 
 def refine(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU: `(n, inputs, H, W)` to `(n, outputs, H, W)`."""
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))
+    return _normalised(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
 
 
 def double(inputs: int, outputs: int) -> nn.Sequential:
     """Transposed convolution, batch normalisation, ReLU: `(n, inputs, H, W)` to twice H, W."""
-    convolution = nn.ConvTranspose2d(
-        inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False
-    )
-    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(inplace=True))
+    return _normalised(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False))
+
+
+def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    """The convolution needs no bias: the normalisation would take it away again."""
+    return nn.Sequential(convolution, BatchNorm(convolution.out_channels), nn.ReLU(inplace=True))

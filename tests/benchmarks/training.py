@@ -78,7 +78,7 @@ def naive(network: str, recipe: str, path: Path):
                 break
         return batches * BATCH / (time.perf_counter() - started)
 
-    return turn, model
+    return turn, {"precision": "32-true", "compile": False}
 
 
 def ours(network: str, recipe: str, path: Path):
@@ -103,15 +103,13 @@ def ours(network: str, recipe: str, path: Path):
 
 
 def worker(kind: str, network: str, recipe: str, path: str) -> None:
-    turn, extra = {"naive": naive, "ours": ours}[kind](network, recipe, Path(path))
+    turn, chosen = {"naive": naive, "ours": ours}[kind](network, recipe, Path(path))
     for line in sys.stdin:
         print(json.dumps(turn(int(line))), flush=True)
     status = Path("/proc/self/status").read_text().split()  # Linux; counts this process alone
     peak = int(status[status.index("VmHWM:") + 1]) / 2**20
-    precision = "32-true" if kind == "naive" else extra["precision"]
-    compiled = kind == "ours" and extra["compile"]
-    end = {"peak": peak, "how": precision + ", compiled" * compiled}
-    print(json.dumps(end | {"machine": machine_peak(precision)}))
+    how = chosen["precision"] + ", compiled" * chosen["compile"]
+    print(json.dumps({"peak": peak, "how": how, "machine": machine_peak(chosen["precision"])}))
 
 
 def machine_peak(precision: str) -> float:
