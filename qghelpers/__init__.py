@@ -6,6 +6,7 @@ from qghelpers.files import DataError
 from qghelpers.jets import JetImages
 from qghelpers.loading import home, load_jets
 from qghelpers.metrics import reconstruct
+from qghelpers.pretrained import load_pretrained, pretrained_card
 from qghelpers.progress import TensorBoard
 from qghelpers.recipes import Recipe, build, get_recipe
 from qghelpers.runs import load_run, read_history
@@ -33,7 +34,9 @@ __all__ = [
     "home",
     "load_jets",
     "load_or_fit",
+    "load_pretrained",
     "load_run",
+    "pretrained_card",
     "read_history",
     "reconstruct",
     "vae_loss",

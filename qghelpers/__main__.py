@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("network", choices=("vae", "unet"))
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--recipe", choices=("reference", "fast"), default="fast")
+    command.add_argument("--recipe", choices=("reference", "fast", "sparse"), default="fast")
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
     command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
     command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")
@@ -85,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="judge a run on jets that it has not seen")
     command.add_argument("run", type=Path, metavar="DIR")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
+    command.add_argument(
+        "--fit-on",
+        type=Path,
+        nargs="+",
+        metavar="FILE.hdf5",
+        help="the run's own file: fit the baselines on its training jets, test on all of --data",
+    )
+    command.add_argument(
+        "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="other runs to judge"
+    )
 
     command = commands.add_parser("benchmark", help="measure what the project claims")
     command.add_argument("names", nargs="*", metavar="NAME", help="all unless given")
@@ -175,9 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.command == "train":
             return _train(args)
         elif args.command == "evaluate":
-            table = evaluate(args.run, args.data)
-            print("error relative to the all-zero image, with bootstrap uncertainty")
-            print(format_table(table))
+            print(format_table(evaluate(args.run, args.data, args.fit_on, args.beside)))
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:

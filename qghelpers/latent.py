@@ -23,6 +23,14 @@ def encode(model: VAE, jets: JetImages, batch_size: int = 256) -> tuple[np.ndarr
     return mu, log_variance
 
 
+def fit_prior(model: VAE, jets: JetImages, seed: int = 0) -> VAE:
+    """Fit the prior of the model, in place, to where the posteriors of these jets lie."""
+    mu, log_variance = encode(model, jets)
+    noise = np.random.default_rng(seed).standard_normal(mu.shape)
+    model.prior.fit(mu + np.exp(0.5 * log_variance) * noise)
+    return model
+
+
 def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates on the two directions of largest variance, and the variance shares of all.
 

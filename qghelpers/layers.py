@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+
+from qghelpers.layout import CHANNELS, TOWER_SIZE
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -57,6 +60,53 @@ def refine(inputs: int, outputs: int) -> nn.Sequential:
 def double(inputs: int, outputs: int) -> nn.Sequential:
     """Transposed convolution, batch normalisation, ReLU: `(n, inputs, H, W)` to twice H, W."""
     return _normalised(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False))
+
+
+def shrink(inputs: int, outputs: int, factor: int = TOWER_SIZE) -> nn.Sequential:
+    """Convolution of squares that do not overlap, batch normalisation, ReLU.
+
+    From `(n, inputs, H, W)` to `(n, outputs, H / factor, W / factor)`; written as a matrix
+    product, which is several times as fast as a convolution with this stride.
+    """
+    convolution = nn.Conv2d(factor**2 * inputs, outputs, 1, bias=False)
+    return nn.Sequential(nn.PixelUnshuffle(factor), *_normalised(convolution))
+
+
+def grow(inputs: int, outputs: int, factor: int = TOWER_SIZE) -> nn.Sequential:
+    """The way back of `shrink`: `(n, inputs, H, W)` to `factor` times H, W."""
+    convolution = nn.Conv2d(inputs, factor**2 * outputs, 1, bias=False)
+    return nn.Sequential(
+        convolution, nn.PixelShuffle(factor), BatchNorm(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions that add to what they are given, `(n, width, H, W)`.
+
+    He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.change = nn.Sequential(refine(width, width), second, BatchNorm(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many, as large."""
+        return F.relu(x + self.change(x))
+
+
+class Towers(nn.Module):
+    """Spread HCAL evenly over its towers, as the detector does.
+
+    Of `(n, 3 * k, H, W)`, every third map is of HCAL, and is averaged over squares of 5x5.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As many, as large."""
+        *others, hcal = (maps[:, index :: len(CHANNELS)] for index in range(len(CHANNELS)))
+        towers = F.interpolate(F.avg_pool2d(hcal, TOWER_SIZE), scale_factor=TOWER_SIZE)
+        return torch.stack([*others, towers], dim=2).flatten(1, 2)
 
 
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:

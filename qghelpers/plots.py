@@ -201,18 +201,33 @@ def bars(
     return figure
 
 
-def comparison(table: dict[str, dict[str, tuple[float, float]]], columns: Sequence[str]) -> Figure:
-    """Errors relative to the all-zero image with bootstrap error bars, from `metrics.compare`."""
+def comparison(
+    table: dict[str, dict[str, tuple[float, float]]],
+    columns: Sequence[str],
+    ylabel: str = "error relative to all-zero image",
+    reference: float | None = 1,
+) -> Figure:
+    """Some columns of `metrics.compare`, with bootstrap error bars.
+
+    Args:
+        table: a row for each reconstruction; one that lacks a column has no bar there.
+        columns: groups of bars.
+        ylabel: of the axis.
+        reference: height of a dashed line, or None.
+    """
     figure, axes = _axes(1, 1, 8, 3.6)
     ax = axes[0, 0]
     width = 0.8 / len(table)
     for index, (name, row) in enumerate(table.items()):
-        values, uncertainties = zip(*(row[column] for column in columns), strict=True)
+        nothing = float("nan"), 0.0
+        values, uncertainties = zip(*(row.get(column, nothing) for column in columns), strict=True)
         x = np.arange(len(columns)) + (index - (len(table) - 1) / 2) * width
         ax.bar(x, values, width, yerr=uncertainties, label=name, capsize=2)
-    ax.axhline(1, color="grey", linestyle="--")
-    ax.set_xticks(np.arange(len(columns)), columns)
-    ax.set(ylabel="error relative to all-zero image")
+    if reference is not None:
+        ax.axhline(reference, color="grey", linestyle="--")
+    shown = [column.removeprefix("W1 ") for column in columns]
+    ax.set_xticks(np.arange(len(columns)), shown, rotation=20 if len(columns) > 5 else 0)
+    ax.set(ylabel=ylabel)
     ax.legend(fontsize="small")
     return figure
 

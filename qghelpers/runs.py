@@ -139,8 +139,16 @@ def load_run(folder: str | Path, which: str = "last") -> nn.Module:
     Raises:
         DataError: this is no run folder, or its files are damaged.
     """
-    config = read_config(folder)
-    path = Path(folder) / {"last": "model.safetensors", "best": "best.safetensors"}[which]
+    files = {"last": "model.safetensors", "best": "best.safetensors"}
+    return load_weights(read_config(folder), Path(folder) / files[which])
+
+
+def load_weights(config: dict[str, Any], path: Path) -> nn.Module:
+    """The network that `config` describes, with the weights in `path`, on the CPU.
+
+    Raises:
+        DataError: they are damaged, or another network's.
+    """
     try:
         model = NETWORKS[config["network"]](**config["arguments"])
         model.load_state_dict(load_file(path))

@@ -4,6 +4,7 @@ A scaling is a layer without trainable weights: it is saved, loaded and moved to
 together with the network that holds it.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,11 +59,11 @@ class LogScale(nn.Module):
     """
 
     noise: Tensor
+    unit = math.log1p(LOG_RANGE)
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("noise", torch.tensor(PIXEL_NOISE).view(3, 1, 1))
-        self.unit = float(torch.log1p(torch.tensor(LOG_RANGE)))
 
     def fit(self, train: "JetImages") -> "LogScale":
         """Nothing to fit; here so that scalings can be exchanged."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qghelpers.layers import halve, refine
+from qghelpers.layout import IMAGE_SIZE, TOWER_SIZE
 from qghelpers.scaling import SCALINGS
 
 WIDTHS = (64, 32, 16, 8, 4)  # channels after each halving: 63, 32, 16, 8 and 4 pixels a side
@@ -25,11 +26,24 @@ class UNetAutoencoder(nn.Module):
 
     Args:
         scaling: "zscore" or "log".
+        skips: for each skip connection, from the deepest (8 pixels a side) to the shallowest
+            (63), whether it is open. One that is closed hands over zeros; so does one that is
+            closed later, in the attribute of this name.
+        hidden: share of the places, each as large as a tower, that are hidden from the network
+            in training, though it is asked for the whole image: a denoising autoencoder
+            (Vincent et al., "Extracting and Composing Robust Features with Denoising
+            Autoencoders", ICML 2008).
     """
 
-    def __init__(self, scaling: str = "zscore") -> None:
+    def __init__(
+        self,
+        scaling: str = "zscore",
+        skips: tuple[bool, ...] = (True, True, True, True),
+        hidden: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.arguments = {"scaling": scaling}
+        self.arguments = {"scaling": scaling, "skips": list(skips), "hidden": hidden}
+        self.skips, self.hidden = list(skips), hidden
         self.scaling = SCALINGS[scaling]()
         widths = (3, *WIDTHS)
         self.down = nn.ModuleList(halve(a, b) for a, b in pairwise(widths))
@@ -56,20 +70,33 @@ class UNetAutoencoder(nn.Module):
         for down in self.down:
             x = down(x)
             levels.append(x)
-        skips = levels[-2::-1]  # from the deepest to the shallowest
-        for up, merge, skip in zip(self.up[:-1], self.refine, skips, strict=True):
-            x = up(x, output_size=skip.shape[-2:])
-            x = merge(torch.cat([x, skip], dim=1))
+        deepest_first = levels[-2::-1]
+        steps = zip(self.up[:-1], self.refine, deepest_first, self.skips, strict=True)
+        for up, merge, level, is_open in steps:
+            x = up(x, output_size=level.shape[-2:])
+            x = merge(torch.cat([x, level if is_open else torch.zeros_like(level)], dim=1))
         x = self.up[-1](x) + self.bias
         if x.shape == scaled.shape:  # as for jet images: the last step makes 125 pixels of 63
             return x
         return F.interpolate(x, size=scaled.shape[-2:], mode="bilinear")
 
-    def loss(self, images: Tensor) -> dict[str, Tensor]:
+    def noise(self, jets: int) -> Tensor:
+        """Uniform numbers that decide what is hidden, one for each place of each jet."""
+        return torch.rand(jets, 1, IMAGE_SIZE // TOWER_SIZE, IMAGE_SIZE // TOWER_SIZE)
+
+    def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
         """`l1_loss` of images in GeV/100, with shape `(n,)`."""
-        scaled = self.scaling(images)
-        return l1_loss(scaled, self(scaled))
+        scaled, seen = self.scaling(images), images
+        if self.training and self.hidden:
+            noise = self.noise(len(images)) if noise is None else noise
+            visible = noise.to(images.device) >= self.hidden
+            seen = images * F.interpolate(visible.float(), scale_factor=TOWER_SIZE)
+        return l1_loss(scaled, self.reconstruct(seen))
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Scaled reconstruction, with the shape of `images` (in GeV/100)."""
         return self(self.scaling(images))
+
+    def reconstruct_gev(self, images: Tensor) -> Tensor:
+        """Reconstruction in GeV/100 of images in GeV/100, with their shape."""
+        return self.scaling.inverse(self.reconstruct(images))

@@ -4,16 +4,35 @@ Kingma and Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114; with bet
 et al., "beta-VAE", ICLR 2017.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.layers import double, halve
+from qghelpers.layers import Residual, Towers, double, grow, halve, shrink
+from qghelpers.layout import TOWER_SIZE
+from qghelpers.likelihoods import LIKELIHOODS
+from qghelpers.prior import Prior
 from qghelpers.scaling import SCALINGS
 
-SIDE = 128  # images are brought to 128 x 128, which halves evenly four times
+SIDE = 128  # the body "halves" brings images to 128 x 128, which halves evenly four times
+
+
+def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Divergence of Gaussians from the standard normal, in nats.
+
+    $$ D_{KL} = -\tfrac12 \sum_j (1 + \log\sigma_j^2 - \mu_j^2 - \sigma_j^2) $$
+
+    Args:
+        mu, log_variance: with shape `(n, latent_dim)`.
+
+    Returns:
+        With shape `(n,)`.
+    """
+    return -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum(dim=1)
 
 
 def vae_loss(
@@ -21,8 +40,7 @@ def vae_loss(
 ) -> dict[str, Tensor]:
     r"""Squared error plus beta times the divergence from the prior, for each jet.
 
-    $$ L = \sum_\text{pixels} (x - \hat x)^2 + \beta \, D_{KL}(q(z|x) \,\|\, \mathcal N(0, 1)),
-       \qquad D_{KL} = -\tfrac12 \sum_j (1 + \log\sigma_j^2 - \mu_j^2 - \sigma_j^2) $$
+    $$ L = \sum_\text{pixels} (x - \hat x)^2 + \beta \, D_{KL}(q(z|x) \,\|\, \mathcal N(0, 1)) $$
 
     Args:
         images, reconstruction: with shape `(n, *)`, scaled.
@@ -32,21 +50,60 @@ def vae_loss(
         `loss`, `reconstruction` and `kl`, each with shape `(n,)`.
     """
     error = (reconstruction - images).square().flatten(1).sum(dim=1)
-    kl = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum(dim=1)
+    kl = kl_divergence(mu, log_variance)
     return {"loss": error + beta * kl, "reconstruction": error, "kl": kl}
 
 
+def _halves(widths: Sequence[int], maps: int) -> tuple[nn.Module, tuple, nn.Module]:
+    """Encoder, shape of what comes out of it, decoder: each step halves, or doubles, the image."""
+    ends = [3, *widths]
+    encoder = nn.Sequential(*(halve(a, b) for a, b in pairwise(ends)))
+    smallest = SIDE // 2 ** len(widths)
+    decoder = nn.Sequential(
+        *(double(a, b) for a, b in pairwise(ends[:0:-1])),
+        nn.ConvTranspose2d(widths[0], maps, kernel_size=4, stride=2, padding=1),
+    )
+    return encoder, (widths[-1], smallest, smallest), decoder
+
+
+def _towers(widths: Sequence[int], maps: int) -> tuple[nn.Module, tuple, nn.Module]:
+    """The same on the detector's own grid: 125 pixels are 25 towers of 5, and those 5 times 5."""
+    wide, deep = widths
+    encoder = nn.Sequential(shrink(3, wide), Residual(wide), shrink(wide, deep))
+    decoder = nn.Sequential(
+        grow(deep, wide),
+        Residual(wide),
+        nn.Conv2d(wide, TOWER_SIZE**2 * maps, 1),
+        nn.PixelShuffle(TOWER_SIZE),
+        Towers(),
+    )
+    return encoder, (deep, 5, 5), decoder
+
+
+BODIES = {"halves": (_halves, (32, 64, 128, 128)), "towers": (_towers, (64, 128))}
+
+
 class VAE(nn.Module):
-    """Conv-BatchNorm-ReLU encoder to a latent Gaussian, and its mirror image back.
+    """An encoder of convolutions to a latent Gaussian, and its mirror image back.
 
     Args:
         latent_dim: size of the latent space.
         beta: weight of the divergence in the loss.
         scaling: "zscore" or "log".
-        resize: how 125 x 125 becomes 128 x 128: "pad" with zeros or "bilinear".
-        zero_init: start from reconstructions of zero everywhere. Almost all pixels are zero, and
-            a random start spends its first epochs on unlearning its noise there.
-        widths: channels after each halving of the image.
+        resize: how the body "halves" makes 128 x 128 pixels of 125 x 125: "pad" with zeros or
+            "bilinear".
+        zero_init: start from blank reconstructions. Almost all pixels are zero, and a random
+            start spends its first epochs on unlearning its noise there.
+        body: "halves" for Conv-BatchNorm-ReLU with stride 2 and its transpose, four times each;
+            "towers" for steps of five, along the towers of HCAL, which come out as towers.
+        widths: channels after each step, four or two; the body's own unless given.
+        likelihood: what the decoder says of a pixel: "squared", "gaussian" or "hurdle", see
+            `qghelpers.likelihoods`; the last needs the log scaling.
+        warm_up: training batches during which beta grows from zero to its value.
+        components: Gaussians in the prior that samples are drawn from, see `qghelpers.prior`.
+
+    Raises:
+        ValueError: this likelihood and this scaling do not go together.
     """
 
     def __init__(
@@ -56,71 +113,115 @@ class VAE(nn.Module):
         scaling: str = "zscore",
         resize: str = "pad",
         zero_init: bool = False,
-        widths: tuple[int, ...] = (32, 64, 128, 128),
+        body: str = "halves",
+        widths: Sequence[int] | None = None,
+        likelihood: str = "squared",
+        warm_up: int = 0,
+        components: int = 1,
     ) -> None:
         super().__init__()
+        if likelihood == "hurdle" and scaling != "log":
+            raise ValueError(f'the likelihood "hurdle" needs scaling="log", not {scaling!r}')
+        build, usual = BODIES[body]
+        widths = list(widths or usual)
         self.arguments = {
             "latent_dim": latent_dim,
             "beta": beta,
             "scaling": scaling,
             "resize": resize,
             "zero_init": zero_init,
-            "widths": list(widths),
+            "body": body,
+            "widths": widths,
+            "likelihood": likelihood,
+            "warm_up": warm_up,
+            "components": components,
         }
-        self.latent_dim, self.beta, self.resize = latent_dim, beta, resize
+        self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
+        self.resize = resize if body == "halves" else None
         self.scaling = SCALINGS[scaling]()
-        narrow_to_wide = [3, *widths]
-        self.encoder = nn.Sequential(*(halve(a, b) for a, b in pairwise(narrow_to_wide)))
-        smallest = (widths[-1], SIDE // 2 ** len(widths), SIDE // 2 ** len(widths))
-        features = smallest[0] * smallest[1] * smallest[2]
-        self.to_posterior = nn.Linear(features, 2 * latent_dim)
+        self.likelihood = LIKELIHOODS[likelihood]()
+        self.prior = Prior(components, latent_dim)
+        self.register_buffer("warm_batches", torch.zeros(()))
+        self.encoder, shape, self.decoder = build(widths, 3 * self.likelihood.maps)
+        self.to_posterior = nn.Linear(prod(shape), 2 * latent_dim)
         self.from_latent = nn.Sequential(
-            nn.Linear(latent_dim, features), nn.ReLU(), nn.Unflatten(1, smallest)
-        )
-        wide_to_narrow = narrow_to_wide[:0:-1]
-        self.decoder = nn.Sequential(
-            *(double(a, b) for a, b in pairwise(wide_to_narrow)),
-            nn.ConvTranspose2d(widths[0], 3, kernel_size=4, stride=2, padding=1),
+            nn.Linear(latent_dim, prod(shape)), nn.ReLU(), nn.Unflatten(1, shape)
         )
         if zero_init:
-            nn.init.zeros_(self.decoder[-1].weight)
-            nn.init.zeros_(self.decoder[-1].bias)
+            last = [layer for layer in self.decoder if hasattr(layer, "bias")][-1]
+            blank = torch.tensor(self.likelihood.blank)
+            nn.init.zeros_(last.weight)
+            last.bias.data.copy_(blank.repeat_interleave(len(last.bias) // len(blank)))
 
     def encode(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, each `(n, latent_dim)`."""
         size = scaled.shape[-1]
         if self.resize == "pad":
             scaled = F.pad(scaled, (0, SIDE - size, 0, SIDE - size))
-        else:
+        elif self.resize == "bilinear":
             scaled = F.interpolate(scaled, size=(SIDE, SIDE), mode="bilinear")
         posterior = self.to_posterior(self.encoder(scaled).flatten(1))
         mu, log_variance = posterior.float().chunk(2, dim=1)
         return mu, log_variance
 
+    def maps(self, z: Tensor, size: int = 125) -> Tensor:
+        """What the likelihood needs to know: `(n, 3 * likelihood.maps, size, size)`."""
+        maps = self.decoder(self.from_latent(z))
+        if self.resize == "bilinear":
+            return F.interpolate(maps, size=(size, size), mode="bilinear")
+        return maps[..., :size, :size]
+
     def decode(self, z: Tensor, size: int = 125) -> Tensor:
-        """Scaled images `(n, 3, size, size)` from latent vectors `(n, latent_dim)`."""
-        images = self.decoder(self.from_latent(z))
-        if self.resize == "pad":
-            return images[..., :size, :size]
-        return F.interpolate(images, size=(size, size), mode="bilinear")
+        """Mean scaled images `(n, 3, size, size)` from latent vectors `(n, latent_dim)`."""
+        return self.likelihood.mean(self.maps(z, size))
 
     def noise(self, jets: int) -> Tensor:
         """Standard normal numbers, `(jets, latent_dim)`: all the chance that the loss needs."""
         return torch.randn(jets, self.latent_dim)
 
     def forward(self, scaled: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction from a random point of the posterior, its mean and log variance."""
+        """Maps decoded from a random point of the posterior, its mean and log variance."""
         mu, log_variance = self.encode(scaled)
         noise = self.noise(len(mu)) if noise is None else noise
         z = mu + torch.exp(0.5 * log_variance) * noise.to(mu.device)
-        return self.decode(z, scaled.shape[-1]), mu, log_variance
+        return self.maps(z, scaled.shape[-1]), mu, log_variance
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`vae_loss` of images in GeV/100, each part with shape `(n,)`."""
+        """Negative log likelihood plus beta times the divergence of images in GeV/100.
+
+        Returns:
+            `loss`, `reconstruction` and `kl`, each with shape `(n,)`; with the likelihood
+            "squared" those of `vae_loss`.
+        """
         scaled = self.scaling(images)
-        return vae_loss(scaled, *self(scaled, noise), beta=self.beta)
+        maps, mu, log_variance = self(scaled, noise)
+        error, kl = self.likelihood(maps, scaled), kl_divergence(mu, log_variance)
+        return {"loss": error + self._beta() * kl, "reconstruction": error, "kl": kl}
+
+    def _beta(self) -> float | Tensor:
+        if not (self.training and self.warm_up):
+            return self.beta
+        self.warm_batches += 1
+        return self.beta * (self.warm_batches / self.warm_up).clamp_max(1)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Decode the posterior's mean; scaled, with the shape of `images` (in GeV/100)."""
+        return self.likelihood.mean(self._maps_of(images))
+
+    def reconstruct_gev(self, images: Tensor) -> Tensor:
+        """The mean image in GeV/100 instead: of a sparse image, more than the scaled one's."""
+        return self.likelihood.mean_gev(self._maps_of(images), self.scaling)
+
+    def typical(self, images: Tensor) -> Tensor:
+        """A sharp image in GeV/100, if the likelihood knows any, with pixels lit or not."""
+        return self.likelihood.typical(self._maps_of(images), self.scaling)
+
+    def _maps_of(self, images: Tensor) -> Tensor:
         mu, _ = self.encode(self.scaling(images))
-        return self.decode(mu, images.shape[-1])
+        return self.maps(mu, images.shape[-1])
+
+    @torch.no_grad()
+    def draw(self, n: int) -> Tensor:
+        """New images in GeV/100, `(n, 3, 125, 125)`, of random points of the prior."""
+        z = self.prior.sample(n)
+        return self.likelihood.sample(self.maps(z), self.scaling)

@@ -152,12 +152,17 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     )
     stored = json.loads((out / "metrics.json").read_text())
     assert stored["test_jets"] == 10
-    assert stored["relative_to_zero"]["all-zero image"]["MSE"] == [1.0, 0.0]
+    assert stored["table"]["all-zero image"]["MSE"] == [1.0, 0.0]
+    assert stored["table"]["vae (fast)"]["seconds to train"][0] > 0
+    assert set(stored["table"]["other true jets"]) == set(stored["table"]["from fitted prior"])
 
     fresh = tmp_path / "fresh.hdf5"
     assert main(["simulate", str(fresh), "--jets", "20", "--workers", "1"]) == 0
     assert main(["evaluate", str(out), "--data", str(fresh)]) == 0
     assert json.loads((out / "metrics.json").read_text())["test_jets"] == 10  # half of the file
+    options = ["--data", str(fresh), "--fit-on", str(sample_file), "--beside", str(out)]
+    assert main(["evaluate", str(out), *options]) == 0
+    assert json.loads((out / "metrics.json").read_text())["test_jets"] == 20
 
 
 def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, capfd):

@@ -1,10 +1,13 @@
 """Metrics say 1 for blank images and 0 for perfect ones, and are uncertain as they should be."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from qghelpers import LogScale, ZScore, metrics
+from qghelpers import LogScale, ZScore, baselines, build, metrics, observables
+from qghelpers.baselines import Baseline
 
 
 @pytest.fixture(scope="module")
@@ -12,52 +15,110 @@ def parts(jets):
     return jets.split((0.7, 0.3))
 
 
+def perfect(scaling):
+    return Baseline(scaling, lambda scaled: scaled, 0)
+
+
 @pytest.mark.parametrize("scaling", [ZScore(), LogScale()])
 def test_blank_images_score_one_and_perfect_ones_zero(parts, scaling):
     train, test = parts
     scaling.fit(train)
-    table = metrics.compare(
-        {"blank": metrics.zero_baseline(scaling), "perfect": scaling}, scaling, test
-    )
-    assert all(value == (1.0, 0.0) for value in table["blank"].values())
-    assert all(value == (0.0, 0.0) for value in table["perfect"].values())
-    assert set(table["blank"]) == {
+    models = {"blank": baselines.zero(scaling), "perfect": perfect(scaling)}
+    table = metrics.compare(models, scaling, test)
+    errors = {
         f"{kind}{channel}"
-        for kind in ("MSE", "L1")
+        for kind in ("MSE", "L1", "MSE GeV", "L1 GeV")
         for channel in ("", " Tracks", " ECAL", " HCAL")
     }
+    assert all(table["blank"][name] == (1.0, 0.0) for name in errors)
+    assert all(table["perfect"][name][0] == pytest.approx(0, abs=1e-4) for name in errors)
+    assert (table["blank"]["IoU"], table["blank"]["false lit"]) == ((0, 0), (0, 0))
+    assert table["perfect"]["IoU"][0] == pytest.approx(1, abs=0.02)
+    for name in observables.NAMES:
+        assert table["perfect"][f"W1 {name}"][0] < 0.02 < table["blank"][f"W1 {name}"][0]
+    shapes = {f"W1 {name}" for name in observables.NAMES}
+    assert set(table["blank"]) == errors | shapes | {"IoU", "false lit", "parameters"}
 
 
 def test_errors_are_sums_over_pixels(parts):
     scaling = LogScale()
     test = parts[1][:5]
-    got = metrics.errors(metrics.zero_baseline(scaling), scaling, test)
-    scaled = scaling(test.images()).numpy()
-    np.testing.assert_allclose(got["squared"], (scaled**2).sum(axis=(2, 3)), rtol=1e-4)
-    np.testing.assert_allclose(got["absolute"], np.abs(scaled).sum(axis=(2, 3)), rtol=1e-4)
+    got = metrics.errors(baselines.zero(scaling), scaling, test)
+    scaled, gev = scaling(test.images()).numpy(), 100 * test.images().numpy()
+    np.testing.assert_allclose(got["MSE"], (scaled**2).sum(axis=(2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(got["L1"], np.abs(scaled).sum(axis=(2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(got["MSE GeV"], (gev**2).sum(axis=(2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(got["L1 GeV"], gev.sum(axis=(2, 3)), rtol=1e-4)
+
+
+def test_lit_pixels_are_counted_as_written(parts):
+    """A reconstruction that is the image moved by one pixel."""
+    scaling, test = LogScale(), parts[1][:5]
+    moved = Baseline(scaling, lambda scaled: scaled.roll(1, dims=-1), 0)
+    got = metrics.errors(moved, scaling, test)
+    lit = observables.lit(test.images()).numpy()
+    other = np.roll(lit, 1, axis=-1)
+    for name, expected in {
+        "both": lit & other,
+        "either": lit | other,
+        "false": other & ~lit,
+        "unlit": ~lit,
+    }.items():
+        np.testing.assert_array_equal(got[name], expected.sum(axis=(1, 2, 3)))
+
+
+def test_a_model_of_another_scaling_is_judged_by_its_image_in_gev(parts):
+    train, test = parts
+    zscore = ZScore().fit(train)
+    found = metrics.errors(perfect(zscore), LogScale(), test[:5])
+    assert found["MSE"].max() < 1e-6
+    assert metrics.same_scaling(zscore, ZScore().fit(train))
+    assert not metrics.same_scaling(zscore, ZScore().fit(train[:10]))
+    assert not metrics.same_scaling(zscore, LogScale())
+
+
+def test_what_is_lit_is_asked_of_the_typical_image(parts):
+    scaling, test = LogScale(), parts[1][:5]
+    blank = baselines.zero(scaling)
+    model = SimpleNamespace(
+        scaling=scaling,
+        reconstruct=blank.reconstruct,
+        reconstruct_gev=blank.reconstruct_gev,
+        typical=lambda images: images,
+    )
+    got = metrics.errors(model, scaling, test)
+    np.testing.assert_array_equal(got["both"], got["either"])
+    assert got["energy ECAL"].min() > 0
 
 
 def test_the_mean_image_is_the_best_constant(parts):
     scaling, train = LogScale(), parts[0]
-    table = metrics.compare(
-        {"mean": metrics.mean_baseline(scaling, train), "blank": metrics.zero_baseline(scaling)},
-        scaling,
-        train,
-    )
-    assert table["mean"]["MSE"][0] < table["blank"]["MSE"][0]
-    image = metrics.mean_baseline(scaling, train)(train.images([0]))
+    model = baselines.mean(scaling, train)
+    assert metrics.compare({"mean": model}, scaling, train)["mean"]["MSE"][0] < 1
     expected = scaling(train.images()).mean(dim=0, keepdim=True)
-    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model.reconstruct(train.images([0])), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_pca_improves_with_its_components_and_is_perfect_with_all(parts):
-    scaling, few = LogScale(), parts[0][:20]
+@pytest.mark.parametrize("scaling", [ZScore(), LogScale()])
+def test_pca_improves_with_its_components_and_is_perfect_with_all(parts, scaling):
+    few = parts[0][:20]
+    scaling.fit(few)
     found = [
-        metrics.compare({"pca": metrics.pca_baseline(scaling, few, k)}, scaling, few)["pca"]["MSE"]
+        metrics.errors(baselines.pca(scaling, few, k), scaling, few)["MSE"].sum()
         for k in (1, 8, 20)
     ]
-    assert found[0][0] > found[1][0] > found[2][0]
-    assert found[2][0] == pytest.approx(0, abs=1e-4)
+    zero = metrics.errors(baselines.zero(scaling), scaling, few)["MSE"].sum()
+    assert found[0] > found[1] > found[2]
+    assert found[2] / zero == pytest.approx(0, abs=1e-4)
+
+
+def test_parameters_are_counted(parts):
+    scaling, train = LogScale(), parts[0][:30]
+    models = baselines.usual(scaling, train, 4) | {"network": build("unet")}
+    table = metrics.compare(models, scaling, train[:3])
+    counts = [row["parameters"][0] for row in table.values()]
+    weights = sum(p.numel() for p in models["network"].parameters())
+    assert counts == [0, 46_875, 5 * 46_875, weights]
 
 
 def test_the_uncertainty_is_that_of_theory():
@@ -65,10 +126,18 @@ def test_the_uncertainty_is_that_of_theory():
     numerator = rng.exponential(1, 2000)
     value, error = metrics.ratio(numerator, np.ones(2000))
     assert value == pytest.approx(numerator.mean())
-    assert error == pytest.approx(numerator.std() / np.sqrt(2000), rel=0.1)
+    assert error == pytest.approx(numerator.std() / np.sqrt(2000), rel=0.15)
+
+
+def test_the_distance_of_moved_values_is_how_far_they_were_moved():
+    values = np.random.default_rng(0).normal(5, 2, 1000)
+    distance, error = metrics.wasserstein(values, values + 1)
+    assert distance == pytest.approx(1 / values.std())
+    assert 0 <= error < 0.05
 
 
 def test_format_table_shows_every_row_and_column():
-    text = metrics.format_table({"a": {"MSE": (1.0, 0.1)}, "longer": {"MSE": (0.5, 0.2)}})
-    assert text.splitlines()[0].split() == ["MSE"]
-    assert text.splitlines()[2].split() == ["longer", "0.500", "±", "0.200"]
+    text = metrics.format_table({"a": {"MSE": (1.0, 0.1)}, "longer": {"L1": (0.5, 0.2)}})
+    assert text.splitlines()[0].split() == ["a", "longer"]
+    assert text.splitlines()[1].split() == ["MSE", "1.000", "±", "0.100"]
+    assert text.splitlines()[2].split() == ["L1", "0.500", "±", "0.200"]

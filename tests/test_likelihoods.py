@@ -1,0 +1,141 @@
+"""Likelihoods against torch.distributions, and the images made of them against their promise."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Gamma, Normal
+
+from qghelpers import VAE, LogScale
+from qghelpers.layout import TOWER_SIZE
+from qghelpers.likelihoods import LIKELIHOODS, Gaussian, Hurdle, SquaredError, _pixels, _towers
+
+SIDE = 25  # five towers, for speed
+CONSTANT = 0.5 * math.log(2 * math.pi)  # of a Gaussian, which the likelihoods leave out
+
+
+@pytest.fixture
+def scaled():
+    torch.manual_seed(0)
+    lit = torch.rand(4, 3, SIDE, SIDE) < 0.1
+    return lit * torch.rand(4, 3, SIDE, SIDE)
+
+
+@pytest.fixture
+def maps():
+    """Of a hurdle, with lit pixels rare and HCAL the same all over a tower."""
+    torch.manual_seed(1)
+    parts = [
+        torch.randn(4, 3, SIDE, SIDE) - 2,
+        torch.rand(4, 3, SIDE, SIDE),
+        torch.rand(4, 3, SIDE, SIDE),
+    ]
+    for part in parts:
+        part[:, 2:] = _pixels(_towers(part[:, 2:])[..., :1].expand(-1, -1, -1, TOWER_SIZE**2))
+    return torch.cat(parts, dim=1)
+
+
+def test_squared_error_is_a_sum_over_pixels(scaled):
+    expected = ((scaled - 0.3) ** 2).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(SquaredError()(torch.full_like(scaled, 0.3), scaled), expected)
+
+
+def test_the_gaussian_is_that_of_torch_distributions(scaled):
+    likelihood, mean = Gaussian(), torch.rand_like(scaled)
+    sigma = likelihood.log_sigma.exp()
+    expected = -(Normal(mean, sigma).log_prob(scaled) + CONSTANT).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(likelihood(mean, scaled), expected)
+
+
+def test_the_calibrated_deviation_is_that_of_the_errors(scaled):
+    likelihood = Gaussian()
+    mean = torch.zeros_like(scaled)
+    rms = scaled.square().mean(dim=(0, 2, 3)).sqrt().view(3, 1, 1)
+    likelihood.log_sigma.data = rms.log()
+    likelihood(mean, scaled).sum().backward()
+    assert likelihood.log_sigma.grad.abs().max() < 1e-2 * scaled[:, 0].numel()
+
+
+def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
+    likelihood = Hurdle()
+    likelihood.log_shape.data = torch.tensor([0.5, -0.5, 0.0]).view(3, 1, 1)
+    odds, log_energy, mean = maps.chunk(3, dim=1)
+    lit = scaled > 0
+    cost = -Bernoulli(logits=odds).log_prob(lit.float())
+    shape, unit = likelihood.log_shape.exp(), LogScale.unit  # energies in units of the noise
+    energy = torch.expm1(unit * torch.where(lit, scaled, 0.5))
+    cost -= lit * Gamma(shape, shape / (unit * log_energy).exp()).log_prob(energy)
+    cost[:, 2] /= TOWER_SIZE**2
+    expected = cost.sum(dim=(1, 2, 3)) + likelihood.around_mean(mean, scaled)
+    torch.testing.assert_close(likelihood(maps, scaled), expected)
+
+
+def test_drawn_images_have_the_mean_that_is_promised(maps):
+    likelihood, scaling = Hurdle(), LogScale()
+    torch.manual_seed(2)
+    drawn = torch.stack([likelihood.sample(maps, scaling) for _ in range(400)])
+    energy = drawn.sum(dim=(3, 4))
+    promised = likelihood.mean_gev(maps, scaling).sum(dim=(2, 3))
+    error = energy.std(dim=0) / 400**0.5
+    assert ((energy.mean(dim=0) - promised).abs() < 4.5 * error).all()
+    assert (drawn >= 0).all()
+
+
+@pytest.mark.parametrize("how", ["typical", "sample"])
+def test_sharp_images_light_as_many_pixels_as_expected_and_whole_towers(maps, how):
+    likelihood = Hurdle()
+    torch.manual_seed(3)
+    image = getattr(likelihood, how)(maps, LogScale())
+    lit, expected = (image > 0).sum(dim=(2, 3)), torch.sigmoid(maps[:, :3]).sum(dim=(2, 3))
+    towers = _towers(image[:, 2:])
+    assert (towers == towers[..., :1]).all()
+    if how == "typical":
+        grain = torch.tensor([1, 1, TOWER_SIZE**2])  # of the expected number: half of it
+        assert ((lit - expected).abs() <= 0.5 * grain + 1e-3).all()
+        assert torch.equal(image, likelihood.typical(maps, LogScale()))
+
+
+def test_towers_and_pixels_are_each_others_inverse():
+    images = torch.rand(2, 3, SIDE, SIDE)
+    towers = _towers(images)
+    assert torch.equal(_pixels(towers), images)
+    assert torch.equal(towers[1, 2, 6], images[1, 2, 5:10, 5:10].flatten())
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("body", ["halves", "towers"])
+def test_every_vae_starts_blank_and_gives_images_of_every_kind(jets, likelihood, body):
+    torch.manual_seed(0)
+    vae = VAE(scaling="log", zero_init=True, likelihood=likelihood, body=body).eval()
+    images = jets.images([0, 1])
+    before = images.clone()
+    assert (vae.reconstruct(images) == 0).all()
+    made = [vae.reconstruct_gev(images), vae.typical(images)]
+    made += [vae.likelihood.sample(vae.maps(torch.zeros(2, vae.latent_dim)), vae.scaling)]
+    assert all(image.shape == images.shape for image in made)
+    assert all(part.shape == (2,) for part in vae.loss(images).values())
+    assert torch.equal(images, before)
+
+
+def test_the_hurdle_refuses_a_scaling_that_moves_zero():
+    with pytest.raises(ValueError, match="needs scaling"):
+        VAE(likelihood="hurdle", scaling="zscore")
+
+
+def test_hcal_comes_out_in_towers(jets):
+    vae = VAE(body="towers").eval()
+    towers = _towers(vae.reconstruct(jets.images([0, 1])))
+    assert torch.allclose(towers[:, 2], towers[:, 2, :, :1], atol=1e-6)
+    assert not torch.allclose(towers[:, 1], towers[:, 1, :, :1])
+
+
+def test_beta_warms_up_in_training_alone(jets):
+    torch.manual_seed(0)
+    vae = VAE(beta=4, warm_up=4)
+    images = jets.images(range(4))
+    for batch in (1, 2, 3, 4, 5):
+        loss = vae.train().loss(images)
+        beta = (loss["loss"] - loss["reconstruction"]) / loss["kl"]
+        torch.testing.assert_close(beta, torch.full((4,), float(min(batch, 4))), rtol=1e-3, atol=0)
+    loss = VAE(beta=4, warm_up=4).eval().loss(images)
+    torch.testing.assert_close(loss["loss"], loss["reconstruction"] + 4 * loss["kl"])

@@ -1,0 +1,111 @@
+"""Observables of images whose answers are known, and against sums written out in full."""
+
+import numpy as np
+import pytest
+import torch
+
+from qghelpers import observables
+from qghelpers.layout import IMAGE_SIZE, PIXEL_WIDTH
+
+CENTRE = IMAGE_SIZE // 2
+
+
+def image(pixels: dict[tuple[int, int], float], channel: int = 1) -> torch.Tensor:
+    """One image with these energies in GeV, by row and column from the centre."""
+    result = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    for (row, column), energy in pixels.items():
+        result[0, channel, CENTRE + row, CENTRE + column] = energy / 100
+    return result
+
+
+def of(pixels, channel=1) -> dict[str, float]:
+    found = observables.observables(image(pixels, channel))
+    return {name: values[0] for name, values in found.items()}
+
+
+@pytest.fixture(scope="module")
+def busy():
+    rng = np.random.default_rng(0)
+    places = rng.choice(IMAGE_SIZE**2, 40, replace=False)
+    energies = rng.exponential(5, 40)
+    return {
+        (int(p // IMAGE_SIZE - CENTRE), int(p % IMAGE_SIZE - CENTRE)): float(e)
+        for p, e in zip(places, energies, strict=True)
+    }
+
+
+def particles(pixels):
+    rows, columns = np.array(list(pixels)).T
+    return np.array(list(pixels.values())), rows * PIXEL_WIDTH, columns * PIXEL_WIDTH
+
+
+def test_a_single_particle_has_no_width_and_no_mass():
+    found = of({(3, -7): 20})
+    assert found["energy ECAL"] == pytest.approx(20)
+    assert (found["lit ECAL"], found["lit Tracks"], found["energy HCAL"]) == (1, 0, 0)
+    assert found["pTD"] == pytest.approx(1)
+    for name in ("girth", "C1", "mass"):
+        assert found[name] == pytest.approx(0, abs=1e-4)
+
+
+def test_two_equal_particles():
+    steps, energy = 10, 8
+    found = of({(0, 0): energy, (0, steps): energy})
+    distance = steps * PIXEL_WIDTH
+    assert found["girth"] == pytest.approx(distance / 2)
+    assert found["pTD"] == pytest.approx(np.sqrt(1 / 2))
+    assert found["C1"] == pytest.approx(distance**0.2 / 4, rel=1e-4)
+    assert found["mass"] == pytest.approx(energy * np.sqrt(2 * (1 - np.cos(distance))))
+
+
+def test_they_are_the_sums_over_particles_that_the_papers_write(busy):
+    pt, eta, phi = particles(busy)
+    found = of(busy)
+    z = pt / pt.sum()
+    eta_axis, phi_axis = z @ eta, z @ phi
+    assert found["girth"] == pytest.approx(z @ np.hypot(eta - eta_axis, phi - phi_axis))
+    assert found["pTD"] == pytest.approx(np.sqrt((z**2).sum()))
+    distance = np.hypot(eta[:, None] - eta, phi[:, None] - phi)
+    assert found["C1"] == pytest.approx((np.outer(z, z) * distance**0.2).sum() / 2, rel=1e-4)
+    four = pt * np.array([np.cosh(eta), np.cos(phi), np.sin(phi), np.sinh(eta)])
+    energy, *momentum = four.sum(axis=1)
+    assert found["mass"] == pytest.approx(np.sqrt(energy**2 - np.square(momentum).sum()))
+
+
+def test_shapes_do_not_change_with_energy_and_mass_grows_with_it(busy):
+    one, two = of(busy), of({place: 2 * energy for place, energy in busy.items()})
+    for name in ("girth", "pTD", "C1"):
+        assert two[name] == pytest.approx(one[name])
+    assert two["mass"] == pytest.approx(2 * one["mass"])
+
+
+def test_tracks_do_not_enter_the_shapes(busy):
+    found = of(busy, channel=0)
+    assert found["energy Tracks"] == pytest.approx(sum(busy.values()))
+    assert all(found[name] == 0 for name in ("girth", "pTD", "C1", "mass"))
+
+
+def test_negative_pixels_count_as_nothing_and_inputs_are_not_touched(busy):
+    images = image(busy)
+    with_negative = images.clone()
+    with_negative[0, :, 0, 0] = -1
+    before = with_negative.clone()
+    one, two = (observables.observables(some) for some in (images, with_negative))
+    assert all(one[name] == two[name] for name in one)
+    assert torch.equal(with_negative, before)
+
+
+def test_a_blank_image_and_one_of_many(busy):
+    blank = observables.observables(torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE))
+    assert set(blank) == set(observables.NAMES)
+    assert all((values == 0).all() and values.shape == (2,) for values in blank.values())
+    both = observables.observables(torch.cat([image({(0, 0): 1}), image(busy)]))
+    assert all(both[name][1] == pytest.approx(value) for name, value in of(busy).items())
+
+
+def test_every_lit_pixel_of_real_jets_counts(jets):
+    found = observables.of_jets(jets[:50])
+    lit = np.stack([found[f"lit {channel}"] for channel in jets.channels], axis=1)
+    np.testing.assert_array_equal(lit, jets[:50].pixel_counts())
+    energy = np.stack([found[f"energy {channel}"] for channel in jets.channels], axis=1)
+    np.testing.assert_allclose(energy, 100 * jets[:50].sums(), rtol=1e-5)

@@ -1,0 +1,67 @@
+"""The weights that come with the package, their cards, and that the cards keep their word."""
+
+import pytest
+import torch
+
+import qghelpers as qg
+from qghelpers import baselines, latent, metrics, observables, pretrained
+
+SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
+LARGEST = 6e6  # bytes
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_weights_are_small_and_come_with_a_card(name):
+    path = pretrained.WEIGHTS / f"{name}.safetensors"
+    assert path.stat().st_size <= LARGEST
+    card = qg.pretrained_card(name)
+    assert card["data"]["train"] >= 20_000
+    assert card["test_jets"] == 5000
+    assert {"network", "arguments", "recipe", "seed", "epochs", "commands"} <= set(card)
+    assert card["results"]["all-zero image"]["MSE"] == [1, 0]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets):
+    """Within four times the uncertainty that so few jets have."""
+    model, card = qg.load_pretrained(name), qg.pretrained_card(name)
+    row = card["results"][f"{name} ({card['recipe_name']})"]
+    own = metrics.compare({name: model}, model.scaling, jets)[name]
+    for kind in ("MSE", "L1"):
+        assert abs(own[kind][0] - row[kind][0]) < 4 * own[kind][1] + row[kind][1]
+
+
+def test_the_vae_beats_pca_and_uses_its_latent_space(jets):
+    card, model = qg.pretrained_card("vae"), qg.load_pretrained("vae")
+    results = card["results"]
+    own, pca = results["vae (sparse)"], results[f"PCA, {model.latent_dim} numbers"]
+    assert own["MSE"][0] + 3 * own["MSE"][1] < pca["MSE"][0]
+    closer = [own[f"W1 {name}"][0] < pca[f"W1 {name}"][0] for name in observables.NAMES]
+    assert sum(closer) >= 6
+    assert latent.active_dimensions(latent.encode(model, jets)[0]).mean() >= 0.9
+    here = {"pca": baselines.pca(model.scaling, jets[:200], 32), "vae": model}
+    table = metrics.compare(here, model.scaling, jets[200:])
+    assert table["vae"]["MSE"][0] < table["pca"]["MSE"][0]
+
+
+def test_a_fitted_prior_draws_what_it_was_fitted_to():
+    torch.manual_seed(0)
+    mixing = torch.randn(3, 3)
+    prior = qg.VAE(latent_dim=3, components=2).prior
+    points = torch.randn(5000, 3) @ mixing + 5
+    prior.fit(points.numpy())
+    drawn = prior.sample(5000)
+    torch.testing.assert_close(drawn.mean(dim=0), points.mean(dim=0), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), points.T.cov(), atol=0.3, rtol=0.1)
+
+
+def test_an_unknown_name_and_damaged_weights_cost_one_line(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"no weights are shipped for 'gan': there are .*vae"):
+        qg.load_pretrained("gan")
+    card = (pretrained.WEIGHTS / "vae.json").read_bytes()
+    weights = (pretrained.WEIGHTS / "vae.safetensors").read_bytes()
+    (tmp_path / "vae.json").write_bytes(card)
+    (tmp_path / "vae.safetensors").write_bytes(weights[: len(weights) // 2])
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
+    with pytest.raises(qg.DataError, match="does not hold this network"):
+        qg.load_pretrained("vae")
