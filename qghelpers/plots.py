@@ -206,6 +206,7 @@ def comparison(
     columns: Sequence[str],
     ylabel: str = "error relative to all-zero image",
     reference: float | None = 1,
+    log: bool = False,
 ) -> Figure:
     """Some columns of `metrics.compare`, with bootstrap error bars.
 
@@ -214,6 +215,7 @@ def comparison(
         columns: groups of bars.
         ylabel: of the axis.
         reference: height of a dashed line, or None.
+        log: whether the vertical axis is logarithmic.
     """
     figure, axes = _axes(1, 1, 8, 3.6)
     ax = axes[0, 0]
@@ -227,7 +229,7 @@ def comparison(
         ax.axhline(reference, color="grey", linestyle="--")
     shown = [column.removeprefix("W1 ") for column in columns]
     ax.set_xticks(np.arange(len(columns)), shown, rotation=20 if len(columns) > 5 else 0)
-    ax.set(ylabel=ylabel)
+    ax.set(ylabel=ylabel, yscale="log" if log else "linear")
     ax.legend(fontsize="small")
     return figure
 
