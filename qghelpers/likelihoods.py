@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 from torch.nn import functional as F
 
-from qghelpers.layout import TOWER_SIZE
+from qghelpers.layout import CHANNELS, TOWER_SIZE
 from qghelpers.scaling import LogScale
-
-CHANNELS = 3
 
 
 class SquaredError(nn.Module):
@@ -58,7 +56,7 @@ class Gaussian(SquaredError):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_sigma = nn.Parameter(torch.full((CHANNELS, 1, 1), math.log(0.05)))
+        self.log_sigma = nn.Parameter(torch.full((len(CHANNELS), 1, 1), math.log(0.05)))
 
     def forward(self, maps: Tensor, scaled: Tensor) -> Tensor:
         """Negative log likelihood in nats, without the constant of the Gaussian: `(n,)`."""
@@ -86,9 +84,9 @@ class Hurdle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_shape = nn.Parameter(torch.zeros(CHANNELS, 1, 1))
+        self.log_shape = nn.Parameter(torch.zeros(len(CHANNELS), 1, 1))
         self.around_mean = Gaussian()
-        weight = torch.tensor([1.0, 1.0, 1 / TOWER_SIZE**2]).view(CHANNELS, 1, 1)
+        weight = torch.tensor([1.0, 1.0, 1 / TOWER_SIZE**2]).view(len(CHANNELS), 1, 1)
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, maps: Tensor, scaled: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ all questions. Errors are smallest for a mean image, which is a blur; what a phy
 and which pixels are lit, is asked of the sharp image that `typical` makes, if there is one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -46,12 +46,9 @@ def reconstruct(model: nn.Module, images: Tensor, typical: bool = False) -> Tens
         typical: a sharp image instead of the mean one, where the network knows of any.
     """
     model.eval()
-    return typical_of(model)(images) if typical else model.reconstruct_gev(images)
-
-
-def typical_of(model: Autoencoder) -> Callable[[Tensor], Tensor]:
-    """The function from images in GeV/100 to sharp reconstructions of them."""
-    return getattr(model, "typical", model.reconstruct_gev)
+    if typical and hasattr(model, "typical"):
+        return model.typical(images)
+    return model.reconstruct_gev(images)
 
 
 def same_scaling(a: nn.Module, b: nn.Module) -> bool:
@@ -80,7 +77,7 @@ def errors(model: Autoencoder, scaling: nn.Module, jets: JetImages) -> dict[str,
         gev = model.reconstruct_gev(images)
         scaled = model.reconstruct(images) if direct else scaling(gev)
         off, off_gev = scaled - scaling(images), GEV_PER_UNIT * (gev - images)
-        sharp = typical_of(model)(images)
+        sharp = model.typical(images) if hasattr(model, "typical") else gev
         ours, theirs = physics.lit(sharp), physics.lit(images)
         part = {
             "MSE": off.square().sum(dim=(2, 3)),

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as as_safetensors
 from torch import nn
 
 from qghelpers import latent, runs
-from qghelpers.files import DataError
+from qghelpers.files import DataError, replacing
 from qghelpers.jets import JetImages
 from qghelpers.vae import VAE
 
@@ -82,8 +81,8 @@ def ship(run: str | Path, train: JetImages, commands: list[str], folder: Path = 
     model = runs.load_run(run)
     if isinstance(model, VAE):
         latent.fit_prior(model, train)
-    weights = as_safetensors({name: w.contiguous() for name, w in model.state_dict().items()})
-    (folder / f"{config['network']}.safetensors").write_bytes(weights)
+    with replacing(folder / f"{config['network']}.safetensors") as temporary:
+        temporary.write_bytes(runs.weights_of(model))
     path = folder / f"{config['network']}.json"
     runs.write_json(path, card)
     return path

@@ -72,12 +72,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
 
 
+def weights_of(model: nn.Module) -> bytes:
+    """All that the network has learnt, its scaling included, as a safetensors file holds it."""
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    return as_safetensors(tensors)
+
+
 def save_epoch(folder: Path, model: nn.Module, history: History) -> None:
     """Save an epoch's end: the weights, the best ones if these are, and the history."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     losses = [row["validation_loss"] for row in history]
     names = ["model.safetensors"] + ["best.safetensors"] * (losses[-1] == min(losses))
-    content = as_safetensors(weights)
+    content = weights_of(model)
     for name in names:
         _replace(folder / name, lambda p: p.write_bytes(content))
     _replace(folder / "history.csv", lambda p: _write_csv(p, history))

@@ -31,11 +31,13 @@ def test_blank_images_score_one_and_perfect_ones_zero(parts, scaling):
         for channel in ("", " Tracks", " ECAL", " HCAL")
     }
     assert all(table["blank"][name] == (1.0, 0.0) for name in errors)
+    in_scaled_space = {name for name in errors if "GeV" not in name}
+    assert all(table["perfect"][name] == (0.0, 0.0) for name in in_scaled_space)
     assert all(table["perfect"][name][0] == pytest.approx(0, abs=1e-4) for name in errors)
     assert (table["blank"]["IoU"], table["blank"]["false lit"]) == ((0, 0), (0, 0))
-    assert table["perfect"]["IoU"][0] == pytest.approx(1, abs=0.02)
+    assert table["perfect"]["IoU"] == (1, 0)
     for name in observables.NAMES:
-        assert table["perfect"][f"W1 {name}"][0] < 0.02 < table["blank"][f"W1 {name}"][0]
+        assert table["perfect"][f"W1 {name}"][0] < 1e-3 < 0.1 < table["blank"][f"W1 {name}"][0]
     shapes = {f"W1 {name}" for name in observables.NAMES}
     assert set(table["blank"]) == errors | shapes | {"IoU", "false lit", "parameters"}
 
@@ -126,7 +128,7 @@ def test_the_uncertainty_is_that_of_theory():
     numerator = rng.exponential(1, 2000)
     value, error = metrics.ratio(numerator, np.ones(2000))
     assert value == pytest.approx(numerator.mean())
-    assert error == pytest.approx(numerator.std() / np.sqrt(2000), rel=0.15)
+    assert error == pytest.approx(numerator.std() / np.sqrt(2000), rel=0.1)
 
 
 def test_the_distance_of_moved_values_is_how_far_they_were_moved():
