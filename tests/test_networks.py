@@ -1,40 +1,14 @@
-"""The two networks are what the documents describe, and their losses what the formulas say."""
+"""The networks keep their word, and their losses are what the formulas say."""
 
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from qghelpers import VAE, UNetAutoencoder, build, vae_loss
+from qghelpers import VAE, build, vae_loss
 from qghelpers.unet import l1_loss
 
 NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
-
-
-def layers(model: nn.Module, kind: type) -> list:
-    return [layer for layer in model.modules() if isinstance(layer, kind)]
-
-
-def test_the_unet_is_the_documents():
-    unet = build("unet", "reference")
-    encoder = layers(unet.down, nn.Conv2d)
-    assert [(layer.in_channels, layer.out_channels) for layer in encoder] == [
-        (3, 64), (64, 32), (32, 16), (16, 8), (8, 4),
-    ]  # fmt: skip
-    assert all(layer.stride == (2, 2) for layer in encoder)
-    assert len(layers(unet.down, nn.BatchNorm2d)) == len(layers(unet.down, nn.ReLU)) == 5
-    assert len(layers(unet.up, nn.ConvTranspose2d)) == 5
-    assert [layer.in_channels for layer in layers(unet.refine, nn.Conv2d)] == [16, 32, 64, 128]
-    assert unet.encode(torch.zeros(2, 3, 125, 125)).shape == (2, 4, 4, 4)
-
-
-def test_the_vae_is_the_documents():
-    vae = build("vae", "reference")
-    assert vae.resize == "bilinear"
-    assert len(layers(vae.encoder, nn.Conv2d)) == 4
-    assert len(layers(vae.encoder, nn.BatchNorm2d)) == len(layers(vae.encoder, nn.ReLU)) == 4
-    assert len(layers(vae.decoder, nn.ConvTranspose2d)) == 4
-    assert vae.encode(torch.zeros(2, 3, 125, 125))[0].shape == (2, vae.latent_dim)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -124,12 +98,3 @@ def test_the_posterior_is_sampled_in_training_and_not_in_reconstruction(jets):
 def test_zero_init_starts_from_zero(jets):
     model = VAE(zero_init=True).eval()
     assert (model.reconstruct(jets.images([0, 1])) == 0).all()
-
-
-def test_skips_carry_the_picture_past_the_bottleneck(jets):
-    """What the first level sees reaches the output even if the bottleneck is cut off."""
-    model = UNetAutoencoder().eval()
-    model.down[-1].register_forward_hook(lambda module, args, output: torch.zeros_like(output))
-    images = jets.images([0, 1])
-    a, b = model.reconstruct(images)
-    assert not torch.allclose(a, b)

@@ -241,14 +241,6 @@ def test_the_schedules_do_what_the_recipes_say(parts):
     assert max(one_cycle) > 10 * one_cycle[-1]
 
 
-def test_the_reference_recipes_are_the_documents():
-    unet = get_recipe("unet", "reference")
-    assert (unet.optimizer, unet.lr, unet.weight_decay) == ("AdamW", 1e-4, 1e-4)
-    assert (unet.schedule, unet.lr_min, unet.epochs, unet.batch_size) == ("cosine", 5e-6, 30, 128)
-    vae = get_recipe("vae", "reference")
-    assert (vae.optimizer, vae.schedule) == ("Adam", "plateau")
-
-
 def test_resuming_something_else_is_refused(parts, tmp_path):
     recipe = small("vae", "fast", 1)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path)
