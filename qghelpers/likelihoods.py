@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from qghelpers.layout import CHANNELS, TOWER_SIZE
 from qghelpers.scaling import LogScale
 
+TOTALS = 20.0  # tried as well: 1, by which the number of lit pixels is hardly learnt
+
 
 class SquaredError(nn.Module):
     """The usual sum of squared errors: one map, the scaled image itself.
@@ -74,7 +76,14 @@ class Hurdle(nn.Module):
     latent numbers say first what matters most for it. A tower of HCAL is lit or not as a whole,
     so each of its pixels counts as a part of one.
 
+    Thousands of pixels weigh more than their sums, of which physics asks first. So the maps are
+    asked for these too, with calibrated Gaussians and a weight of their own: in each channel,
+    the logarithms of the number of lit pixels and of the energy.
+
     Its images are of the log scaling.
+
+    Args:
+        totals: the weight of the sums.
     """
 
     maps = 3
@@ -82,9 +91,11 @@ class Hurdle(nn.Module):
 
     weight: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, totals: float = TOTALS) -> None:
         super().__init__()
+        self.totals = totals
         self.log_shape = nn.Parameter(torch.zeros(len(CHANNELS), 1, 1))
+        self.log_sigma_of_totals = nn.Parameter(torch.zeros(2, len(CHANNELS)))
         self.around_mean = Gaussian()
         weight = torch.tensor([1.0, 1.0, 1 / TOWER_SIZE**2]).view(len(CHANNELS), 1, 1)
         self.register_buffer("weight", weight, persistent=False)
@@ -103,7 +114,15 @@ class Hurdle(nn.Module):
         density = shape * (log_shape[channel] + relative - relative.exp()) - torch.lgamma(shape)
         gain = weight[channel] * (odds[lit] + density - energy.log())
         cost = (self.weight * F.softplus(odds)).flatten(1).sum(dim=1)
-        return cost.index_add(0, jet, gain, alpha=-1) + self.around_mean(mean, scaled)
+        cost = cost.index_add(0, jet, gain, alpha=-1) + self.around_mean(mean, scaled)
+        return cost + self.totals * self._cost_of_totals(odds, log_energy, scaled)
+
+    def _cost_of_totals(self, odds: Tensor, log_energy: Tensor, scaled: Tensor) -> Tensor:
+        lit = torch.sigmoid(odds)
+        promised = _totals(lit, lit * torch.exp(LogScale.unit * log_energy))
+        true = _totals(scaled > 0, torch.expm1(LogScale.unit * scaled))
+        pull = (promised - true) * torch.exp(-self.log_sigma_of_totals)
+        return (0.5 * pull.square() + self.log_sigma_of_totals).flatten(1).sum(dim=1)
 
     def mean(self, maps: Tensor) -> Tensor:
         """Mean scaled image."""
@@ -125,18 +144,26 @@ class Hurdle(nn.Module):
         expected number so far passes another whole number and a half (systematic sampling, Madow
         and Madow, Annals of Mathematical Statistics 15 (1944) 1).
         """
-        lit = torch.sigmoid(maps.float().chunk(3, dim=1)[0])
-        return self._light(lit, _systematic) * self._energy_if_lit(maps, scaling)
+        lit, mean = (
+            torch.sigmoid(maps.float().chunk(3, dim=1)[0]),
+            self._energy_if_lit(maps, scaling),
+        )
+        return _share(self._light(lit, _systematic) * mean, lit * mean)
 
     def sample(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """An image in GeV/100, drawn pixel by pixel, and tower by tower in HCAL."""
-        lit = self._light(torch.sigmoid(maps.float().chunk(3, dim=1)[0]), torch.bernoulli)
-        mean = self._energy_if_lit(maps, scaling)
+        """An image in GeV/100, drawn pixel by pixel, and tower by tower in HCAL.
+
+        As many are lit as in `typical`, from a random start, and they share the channel's energy.
+        """
+        lit, mean = (
+            torch.sigmoid(maps.float().chunk(3, dim=1)[0]),
+            self._energy_if_lit(maps, scaling),
+        )
         shape = self.log_shape.exp()
         energy = Gamma(shape, shape / mean).sample()
         towers = _towers(energy[:, 2:])
         energy[:, 2:] = _pixels(towers[..., :1].expand_as(towers))
-        return lit * energy
+        return _share(self._light(lit, _from_random_start) * energy, lit * mean)
 
     def _light(self, probability: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Decide by `choose` which pixels, and which towers of HCAL, are lit: zeros and ones."""
@@ -146,8 +173,12 @@ class Hurdle(nn.Module):
         return _pixels(torch.cat([lit, lit_towers], dim=1))
 
 
-def _systematic(probability: Tensor) -> Tensor:
-    passed = (probability.double().cumsum(dim=-1) + 0.5).floor()
+def _from_random_start(probability: Tensor) -> Tensor:
+    return _systematic(probability, torch.rand_like(probability[..., :1]))
+
+
+def _systematic(probability: Tensor, start: float | Tensor = 0.5) -> Tensor:
+    passed = (probability.double().cumsum(dim=-1) + start).floor()
     return torch.diff(passed, dim=-1, prepend=torch.zeros_like(passed[..., :1])).float()
 
 
@@ -164,6 +195,17 @@ def _pixels(towers: Tensor) -> Tensor:
     side = math.isqrt(number)
     squares = towers.transpose(2, 3).reshape(n, c * TOWER_SIZE**2, side, side)
     return F.pixel_shuffle(squares, TOWER_SIZE)
+
+
+def _totals(lit: Tensor, energy: Tensor) -> Tensor:
+    """Logarithms of one more than the sums of both over the pixels: `(n, 2, 3)`."""
+    return torch.log1p(torch.stack([lit.sum(dim=(2, 3)), energy.sum(dim=(2, 3))], dim=1))
+
+
+def _share(energy: Tensor, total: Tensor) -> Tensor:
+    """Energies scaled, in each channel, to what the pixels of `total` have together."""
+    have = energy.sum(dim=(2, 3), keepdim=True)
+    return energy * (total.sum(dim=(2, 3), keepdim=True) / have.clamp_min(1e-12))
 
 
 LIKELIHOODS = {"squared": SquaredError, "gaussian": Gaussian, "hurdle": Hurdle}

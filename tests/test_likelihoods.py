@@ -57,7 +57,7 @@ def test_the_calibrated_deviation_is_that_of_the_errors(scaled):
 
 
 def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
-    likelihood = Hurdle()
+    likelihood = Hurdle(totals=0)
     likelihood.log_shape.data = torch.tensor([0.5, -0.5, 0.0]).view(3, 1, 1)
     odds, log_energy, mean = maps.chunk(3, dim=1)
     lit = scaled > 0
@@ -70,29 +70,46 @@ def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
     torch.testing.assert_close(likelihood(maps, scaled), expected)
 
 
-def test_drawn_images_have_the_mean_that_is_promised(maps):
-    likelihood, scaling = Hurdle(), LogScale()
+def test_the_totals_cost_what_a_gaussian_around_their_logarithms_does(scaled, maps):
+    weighted, plain = Hurdle(totals=3), Hurdle(totals=0)
+    weighted.log_sigma_of_totals.data.fill_(-0.5)
+    promised = Hurdle().mean_gev(maps, LogScale()).sum(dim=(2, 3))
+    true = LogScale().inverse(scaled).sum(dim=(2, 3))
+    noise = LogScale().noise.flatten()
+    lit = (torch.sigmoid(maps[:, :3]).sum(dim=(2, 3)), (scaled > 0).sum(dim=(2, 3)))
+    expected = torch.zeros(4)
+    for ours, theirs in ((promised / noise, true / noise), lit):
+        normal = Normal(torch.log1p(ours), math.exp(-0.5))
+        expected -= (normal.log_prob(torch.log1p(theirs)) + CONSTANT).sum(dim=1)
+    cost = weighted(maps, scaled) - plain(maps, scaled)
+    torch.testing.assert_close(cost, 3 * expected, atol=1e-2, rtol=1e-4)
+
+
+def test_drawn_pixels_are_lit_as_often_as_is_promised(maps):
     torch.manual_seed(2)
-    drawn = torch.stack([likelihood.sample(maps, scaling) for _ in range(400)])
-    energy = drawn.sum(dim=(3, 4))
-    promised = likelihood.mean_gev(maps, scaling).sum(dim=(2, 3))
-    error = energy.std(dim=0) / 400**0.5
-    assert ((energy.mean(dim=0) - promised).abs() < 4.5 * error).all()
-    assert (drawn >= 0).all()
+    drawn = torch.stack([Hurdle().sample(maps, LogScale()) > 0 for _ in range(400)])
+    promised = torch.sigmoid(maps[:, :3])
+    error = (promised * (1 - promised) / 400).sqrt()
+    assert ((drawn.float().mean(dim=0) - promised).abs() < 6 * error).all()
+    assert len({tuple(image.flatten().tolist()) for image in drawn[:5]}) == 5
 
 
 @pytest.mark.parametrize("how", ["typical", "sample"])
 def test_sharp_images_light_as_many_pixels_as_expected_and_whole_towers(maps, how):
-    likelihood = Hurdle()
+    likelihood, scaling = Hurdle(), LogScale()
     torch.manual_seed(3)
-    image = getattr(likelihood, how)(maps, LogScale())
+    image = getattr(likelihood, how)(maps, scaling)
     lit, expected = (image > 0).sum(dim=(2, 3)), torch.sigmoid(maps[:, :3]).sum(dim=(2, 3))
     towers = _towers(image[:, 2:])
     assert (towers == towers[..., :1]).all()
+    grain = torch.tensor([1, 1, TOWER_SIZE**2])  # of the expected number
+    off = 0.5 if how == "typical" else 1.0
+    assert ((lit - expected).abs() <= off * grain + 1e-3).all()
+    promised = likelihood.mean_gev(maps, scaling).sum(dim=(2, 3))
+    torch.testing.assert_close(image.sum(dim=(2, 3)), promised)
+    assert (image >= 0).all()
     if how == "typical":
-        grain = torch.tensor([1, 1, TOWER_SIZE**2])  # of the expected number: half of it
-        assert ((lit - expected).abs() <= 0.5 * grain + 1e-3).all()
-        assert torch.equal(image, likelihood.typical(maps, LogScale()))
+        assert torch.equal(image, likelihood.typical(maps, scaling))
 
 
 def test_towers_and_pixels_are_each_others_inverse():
