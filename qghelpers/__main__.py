@@ -15,6 +15,7 @@ from qghelpers.evaluation import evaluate
 from qghelpers.inspection import inspect
 from qghelpers.layout import PROCESSES
 from qghelpers.metrics import format_table
+from qghelpers.recipes import RECIPES
 from qghelpers.simulate import PILEUP, simulate
 
 INTERRUPTED = 130  # the exit code that shells use
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("network", choices=("vae", "unet"))
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--recipe", choices=("reference", "fast", "sparse"), default="fast")
+    command.add_argument("--recipe", choices=RECIPES, default="fast")
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
     command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
     command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")

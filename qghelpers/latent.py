@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from qghelpers.jets import JetImages
 from qghelpers.vae import VAE
@@ -21,6 +21,20 @@ def encode(model: VAE, jets: JetImages, batch_size: int = 256) -> tuple[np.ndarr
     parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
     mu, log_variance = (torch.cat(part).float().cpu().numpy() for part in zip(*parts, strict=True))
     return mu, log_variance
+
+
+@torch.no_grad()
+def bottleneck(model: nn.Module, jets: JetImages, batch_size: int = 256) -> np.ndarray:
+    """All that an autoencoder's smallest layer holds of every jet, with shape `(n, k)`.
+
+    Of a VAE the means of the posteriors; of a U-Net, the maps before the first step up.
+    """
+    if isinstance(model, VAE):
+        return encode(model, jets, batch_size)[0]
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
+    return torch.cat(parts).flatten(1).float().cpu().numpy()
 
 
 def fit_prior(model: VAE, jets: JetImages, seed: int = 0) -> VAE:
@@ -104,6 +118,21 @@ def cross_probe(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
         Scores with shape `(n,)`, larger for label 1.
     """
     return cross_val_predict(_probe(), features, labels, cv=5, method="decision_function")
+
+
+def explained(features: np.ndarray, values: np.ndarray) -> float:
+    """How much of a quantity a linear fit to frozen features predicts: R2, cross-validated.
+
+    1 is all of it; 0 is no better than the mean. Ridge regression (Hoerl and Kennard,
+    Technometrics 12 (1970) 55), of a strength chosen inside each fifth's training jets.
+
+    Args:
+        features: with shape `(n, k)`.
+        values: of each jet, with shape `(n,)`.
+    """
+    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
+    predicted = cross_val_predict(ridge, features, values, cv=5)
+    return 1 - float(((predicted - values) ** 2).mean() / values.var())
 
 
 def _probe():

@@ -95,7 +95,7 @@ class Hurdle(nn.Module):
         super().__init__()
         self.totals = totals
         self.log_shape = nn.Parameter(torch.zeros(len(CHANNELS), 1, 1))
-        self.log_sigma_of_totals = nn.Parameter(torch.zeros(2, len(CHANNELS)))
+        self.log_sigma_of_totals = nn.Parameter(torch.full((2, len(CHANNELS)), math.log(0.1)))
         self.around_mean = Gaussian()
         weight = torch.tensor([1.0, 1.0, 1 / TOWER_SIZE**2]).view(len(CHANNELS), 1, 1)
         self.register_buffer("weight", weight, persistent=False)

@@ -114,6 +114,26 @@ def reconstruction(original: np.ndarray, reconstructed: np.ndarray) -> Figure:
     return images(rows, half_width=0.6)
 
 
+def feature_maps(levels: dict[str, np.ndarray], shown: int = 4) -> Figure:
+    """What some layers of a network make of one jet: a row each, with a colour scale each.
+
+    Args:
+        levels: title of each layer and its maps, with shape `(k, H, W)`; those that vary most
+            are shown.
+        shown: how many.
+    """
+    figure, axes = _axes(len(levels), shown, 2.6, 2.4)
+    for row, (title, maps) in zip(axes, levels.items(), strict=True):
+        maps = np.asarray(maps)
+        liveliest = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:shown]
+        top = float(maps[liveliest].max())
+        for ax, index in zip(row, liveliest, strict=False):
+            mesh = ax.imshow(maps[index].T, origin="lower", vmin=0, vmax=top or 1, cmap="magma")
+            ax.set(title=f"{title}: map {index}", xticks=[], yticks=[])
+        figure.colorbar(mesh, ax=row, label="activation", shrink=0.9)
+    return figure
+
+
 def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     """Bin edges around nearly all values; whole numbers are never cut in two."""
     low, high = np.quantile(values, [0.001, 0.999])

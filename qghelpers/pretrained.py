@@ -20,7 +20,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def pretrained_card(name: str) -> dict[str, Any]:
-    """What is known of the shipped network "vae" or "unet".
+    """What is known of the shipped network "vae", "unet" or "unet-hidden".
 
     Returns:
         `network` and its `arguments`; the `recipe`, `seed` and `epochs` of its training; the
@@ -38,7 +38,9 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> nn.Module:
-    """The shipped "vae" or "unet", trained on simulated jets, ready to evaluate.
+    """The shipped "vae", "unet" or "unet-hidden", trained on simulated jets, ready to evaluate.
+
+    The last has learnt to complete jets of which nine tenths are hidden (recipe "hidden").
 
     Raises:
         ValueError: there is no such network.
@@ -48,13 +50,16 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> nn.Module:
     return runs.load_weights(card, WEIGHTS / f"{name}.safetensors").to(device)
 
 
-def ship(run: str | Path, train: JetImages, commands: list[str], folder: Path = WEIGHTS) -> Path:
+def ship(
+    run: str | Path, train: JetImages, commands: list[str], name: str, folder: Path = WEIGHTS
+) -> Path:
     """Turn a finished and evaluated run into weights that come with the package.
 
     Args:
         run: folder of the run, with the `metrics.json` of `qghelpers.evaluation.evaluate`.
         train: the jets that it was trained on, to which the prior of a VAE is fitted.
         commands: that made data, run and metrics, in order; they go into the card.
+        name: for `load_pretrained`.
         folder: where to put the two files.
 
     Returns:
@@ -70,7 +75,7 @@ def ship(run: str | Path, train: JetImages, commands: list[str], folder: Path = 
     except OSError as error:
         raise DataError(f"{run} is not evaluated: run `python -m qghelpers evaluate`") from error
     kept = ("network", "arguments", "recipe_name", "recipe", "seed")
-    card = {name: config[name] for name in kept if name in config} | {
+    card = {key: config[key] for key in kept if key in config} | {
         "data": {part: config[part]["jets"] for part in ("train", "validation")},
         "epochs": len(runs.read_history(run)),
         "commands": commands,
@@ -81,8 +86,8 @@ def ship(run: str | Path, train: JetImages, commands: list[str], folder: Path = 
     model = runs.load_run(run)
     if isinstance(model, VAE):
         latent.fit_prior(model, train)
-    with replacing(folder / f"{config['network']}.safetensors") as temporary:
+    with replacing(folder / f"{name}.safetensors") as temporary:
         temporary.write_bytes(runs.weights_of(model))
-    path = folder / f"{config['network']}.json"
+    path = folder / f"{name}.json"
     runs.write_json(path, card)
     return path

@@ -1,9 +1,10 @@
-"""The two recipes of each network: how it is built and how it is trained.
+"""The recipes of each network: how it is built and how it is trained.
 
 `reference` is the baseline: what the documents that this project grew out of describe.
 `fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
 reaches what `reference` ends with in far fewer epochs (`benchmark training`). Change it here.
 `sparse`, of the VAE alone, minimises another loss, made for images of which most pixels are zero.
+`hidden`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
 """
 
 from dataclasses import dataclass, replace
@@ -49,6 +50,10 @@ _TABLE = {
         network={"scaling": "zscore"},
         training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
     ),
+    ("unet", "hidden"): _Entry(
+        network={"scaling": "zscore", "hidden": 0.9},
+        training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
+    ),
     ("vae", "reference"): _Entry(
         network={"scaling": "zscore", "resize": "bilinear", "beta": 1.0},
         training=Recipe("Adam", 1e-3, "plateau", 30, 128),
@@ -71,9 +76,12 @@ _TABLE = {
 }
 
 
+RECIPES = tuple(dict.fromkeys(recipe for _, recipe in _TABLE))
+
+
 def build(network: str, recipe: str = "fast") -> nn.Module:
-    """A fresh network ("vae" or "unet") as this recipe ("reference", "fast", "sparse") has it."""
-    return NETWORKS[network](**_TABLE[network, recipe].network)
+    """A fresh network ("vae" or "unet") as this recipe, such as "reference", has it."""
+    return NETWORKS[network](**_entry(network, recipe).network)
 
 
 def get_recipe(
@@ -83,21 +91,26 @@ def get_recipe(
 
     Args:
         network: "vae" or "unet".
-        recipe: "fast", "reference", or of the VAE "sparse".
+        recipe: "fast", "reference", of the VAE "sparse", or of the U-Net "hidden".
         epochs: instead of the recipe's.
         changes: other fields of `Recipe`, such as `batch_size`; None leaves the recipe's.
 
     Raises:
         ValueError: there is no such recipe, or `epochs`, `batch_size` or `lr` is not positive.
     """
-    if (network, recipe) not in _TABLE:
-        raise ValueError(f"no recipe {recipe!r} for {network!r}: there are {sorted(_TABLE)}")
+    entry = _entry(network, recipe)
     changes |= {"epochs": epochs}
     for name in ("epochs", "batch_size", "lr"):
         if changes.get(name) is not None and not changes[name] > 0:
             raise ValueError(f"{name} is {changes[name]}: it must be above 0")
     given = {name: value for name, value in changes.items() if value is not None}
-    return replace(_TABLE[network, recipe].training, **given)
+    return replace(entry.training, **given)
+
+
+def _entry(network: str, recipe: str) -> _Entry:
+    if (network, recipe) not in _TABLE:
+        raise ValueError(f"no recipe {recipe!r} for {network!r}: there are {sorted(_TABLE)}")
+    return _TABLE[network, recipe]
 
 
 def name_of(model: nn.Module) -> str:
