@@ -22,6 +22,7 @@ IMAGE_SIZE = 125  # pixels a side, one ECAL barrel crystal each
 TOWER_SIZE = 5  # crystals a side of one HCAL tower
 PIXEL_WIDTH = 0.0174  # pixel width in eta, and in phi in radians (2 pi / 360, rounded)
 GEV_PER_UNIT = 100.0  # pixel values are GeV / 100
+SMALLEST_DEPOSITS = (0.1, 0.05, 0.04)  # GeV a pixel, of Tracks, ECAL and HCAL
 GLUON, QUARK = 0, 1  # the values of y
 NEITHER = -1  # its value for jets that are neither; the public file has none
 PROCESSES = ("qcd", "w", "top", "dark")  # where jets come from; the public file has qcd alone

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 from torch.nn import functional as F
 
-from qghelpers.layout import CHANNELS, TOWER_SIZE
+from qghelpers.layout import CHANNELS, GEV_PER_UNIT, SMALLEST_DEPOSITS, TOWER_SIZE
 from qghelpers.scaling import LogScale
 
 TOTALS = 20.0  # tried as well: 1, by which the number of lit pixels is hardly learnt
@@ -161,6 +161,8 @@ class Hurdle(nn.Module):
         )
         shape = self.log_shape.exp()
         energy = Gamma(shape, shape / mean).sample()
+        smallest = energy.new_tensor(SMALLEST_DEPOSITS).view(-1, 1, 1) / GEV_PER_UNIT
+        energy = torch.maximum(energy, smallest)  # of which a gamma distribution knows nothing
         towers = _towers(energy[:, 2:])
         energy[:, 2:] = _pixels(towers[..., :1].expand_as(towers))
         return _share(self._light(lit, _from_random_start) * energy, lit * mean)

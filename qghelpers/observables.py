@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from qghelpers.jets import JetImages
-from qghelpers.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH
+from qghelpers.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH, SMALLEST_DEPOSITS
 
-LIT = (0.05, 0.025, 0.02)  # GeV a pixel: half of the smallest deposits in Tracks, ECAL, HCAL
+LIT = tuple(deposit / 2 for deposit in SMALLEST_DEPOSITS)  # GeV a pixel
 C1_EXPONENT = 0.2
 NAMES = (
     *(f"energy {channel}" for channel in CHANNELS),
