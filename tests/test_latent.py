@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from qghelpers import VAE, latent
+from qghelpers import VAE, UNetAutoencoder, latent
 
 
 def test_encode_gives_every_jet_its_posterior(jets):
@@ -70,3 +70,23 @@ def test_a_cross_probe_finds_what_is_there_and_nothing_else():
     assert abs(np.mean(score[labels == 1][:, None] > score[labels == 0]) - 0.5) < 0.15
     score = latent.cross_probe(noise + labels[:, None], labels)
     assert np.mean(score[labels == 1][:, None] > score[labels == 0]) > 0.95
+
+
+def test_the_bottleneck_is_what_the_smallest_layer_holds(jets):
+    unet, vae = UNetAutoencoder().eval(), VAE(latent_dim=5, widths=(4, 4, 4, 4)).eval()
+    features = latent.bottleneck(unet, jets[:10], batch_size=4)
+    with torch.no_grad():
+        expected = unet.encode(unet.scaling(jets.images(slice(0, 10)))).flatten(1)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(
+        latent.bottleneck(vae, jets[:10]), latent.encode(vae, jets[:10])[0]
+    )
+
+
+def test_explained_is_the_share_of_variance_that_a_line_predicts():
+    rng = np.random.default_rng(0)
+    features, noise = rng.normal(size=(2000, 4)), rng.normal(size=2000)
+    values = 3 * features[:, 2] + 1
+    assert latent.explained(features, values) > 0.999
+    assert latent.explained(features, values + 3 * noise) == pytest.approx(0.5, abs=0.05)
+    assert -0.05 < latent.explained(features, noise) < 0.05

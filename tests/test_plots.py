@@ -62,6 +62,15 @@ def test_blank_images_can_be_shown():
     widgets.render(plots.images({"blank": np.zeros((3, 125, 125))}))
 
 
+def test_feature_maps_are_the_liveliest_of_each_layer():
+    quiet, lively = np.zeros((6, 8, 8)), np.zeros((6, 8, 8))
+    lively[4, 2, 5], lively[1, 0, 0] = 3, 1
+    figure = plots.feature_maps({"first": lively, "last": quiet}, shown=2)
+    panels = [ax for ax in figure.axes if ax.get_images()]
+    assert [ax.get_title() for ax in panels[:2]] == ["first: map 4", "first: map 1"]
+    assert panels[0].get_images()[0].get_array()[5, 2] == 3
+
+
 def test_histograms_show_quark_and_gluon_jets_apart():
     values, labels = np.r_[np.zeros(50), np.ones(50)], np.repeat([0, 1], 50)
     ax = plots.histograms({"x": values}, labels).axes[0]

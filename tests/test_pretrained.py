@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers import baselines, latent, metrics, observables, pretrained
+from qghelpers import baselines, latent, metrics, observables, pretrained, runs
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
 LARGEST = 6e6  # bytes
@@ -25,7 +25,7 @@ def test_weights_are_small_and_come_with_a_card(name):
 def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets):
     """Within four times the uncertainty that so few jets have."""
     model, card = qg.load_pretrained(name), qg.pretrained_card(name)
-    row = card["results"][f"{name} ({card['recipe_name']})"]
+    row = card["results"][f"{card['network']} ({card['recipe_name']})"]
     own = metrics.compare({name: model}, model.scaling, jets)[name]
     for kind in ("MSE", "L1"):
         assert abs(own[kind][0] - row[kind][0]) < 4 * own[kind][1] + row[kind][1]
@@ -53,6 +53,52 @@ def test_a_fitted_prior_draws_what_it_was_fitted_to():
     drawn = prior.sample(5000)
     torch.testing.assert_close(drawn.mean(dim=0), points.mean(dim=0), atol=0.15, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), points.T.cov(), atol=0.3, rtol=0.1)
+
+
+def test_the_unet_reaches_what_was_asked_of_it_and_owes_it_to_one_skip(jets):
+    card, model = qg.pretrained_card("unet"), qg.load_pretrained("unet")
+    own = card["results"]["unet (fast)"]
+    assert own["L1"][0] + 3 * own["L1"][1] < 0.35
+    assert all(own[f"L1 {channel}"][0] < 0.6 for channel in jets.channels)
+    part = jets[:100]
+    zero = baselines.zero(model.scaling)
+    error = {}
+    for name, skips in {"all": (1, 1, 1, 1), "without 63": (1, 1, 1, 0)}.items():
+        model.skips = skips
+        rows = metrics.compare({"zero": zero, "unet": model}, model.scaling, part)
+        error[name] = rows["unet"]["L1"][0]
+    assert error["all"] < 0.35
+    assert error["without 63"] > 1
+
+
+@pytest.mark.parametrize("name", ["vae", "unet"])
+def test_the_card_sets_it_beside_the_reference_recipe(name):
+    results = qg.pretrained_card(name)["results"]
+    (own,) = (
+        row for key, row in results.items() if key.startswith(f"{name} (") and "ref" not in key
+    )
+    assert own["MSE"][0] < results[f"{name} (reference)"]["MSE"][0]
+
+
+def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
+    train, validation, test = jets.split()
+    model = qg.VAE(latent_dim=3, widths=(4, 4, 4, 4), components=2)
+    recipe = qg.get_recipe("vae", "fast", epochs=1)
+    qg.fit(model, train, validation, recipe, out=tmp_path / "run", recipe_name="mine")
+    with pytest.raises(qg.DataError, match="is not evaluated: run"):
+        pretrained.ship(tmp_path / "run", train, [], "small")
+    table = {"all-zero image": {"MSE": (1.0, 0.0)}}
+    runs.write_json(tmp_path / "run" / "metrics.json", {"test_jets": 40, "table": table})
+    pretrained.ship(tmp_path / "run", train, ["a command"], "small", tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
+    card = qg.pretrained_card("small")
+    assert card["data"] == {"train": 320, "validation": 40}
+    assert (card["epochs"], card["commands"], card["test_jets"]) == (1, ["a command"], 40)
+    assert card["results"] == {"all-zero image": {"MSE": [1.0, 0.0]}}
+    back = qg.load_pretrained("small")
+    images = test.images(slice(0, 2))
+    assert torch.equal(back.reconstruct(images), model.reconstruct(images))
+    assert back.prior.means.abs().max() > 0
 
 
 def test_an_unknown_name_and_damaged_weights_cost_one_line(tmp_path, monkeypatch):
