@@ -79,14 +79,16 @@ def _ptd(pt: Tensor) -> Tensor:
 
 
 def _c1(pt: Tensor) -> Tensor:
-    """All pairs at once: the image's correlation with itself, weighted with the distance."""
+    """All pairs at once: the image's correlation with itself, weighted with the distance.
+
+    By Parseval's theorem that is a sum over its power spectrum.
+    """
     size = 2 * IMAGE_SIZE  # far enough that nothing wraps around
     steps = torch.fft.fftfreq(size, 1 / size).to(pt) * PIXEL_WIDTH
-    distance = torch.hypot(steps[:, None], steps[None]) ** C1_EXPONENT
-    seen = torch.fft.irfft2(
-        torch.fft.rfft2(pt, s=(size, size)) * torch.fft.rfft2(distance), s=(size, size)
-    )
-    pairs = (pt * seen[:, :IMAGE_SIZE, :IMAGE_SIZE]).sum(dim=(1, 2)) / 2
+    weight = torch.fft.rfft2(torch.hypot(steps[:, None], steps[None]) ** C1_EXPONENT).real
+    weight[:, 1:-1] *= 2  # these columns stand for their mirror images, too
+    spectrum = torch.view_as_real(torch.fft.rfft2(pt, s=(size, size))).square().sum(dim=-1)
+    pairs = (spectrum * weight).sum(dim=(1, 2)) / size**2 / 2
     return pairs / _sum(pt).square()
 
 
