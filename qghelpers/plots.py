@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
@@ -117,6 +117,8 @@ def reconstruction(original: np.ndarray, reconstructed: np.ndarray) -> Figure:
 def feature_maps(levels: dict[str, np.ndarray], shown: int = 4) -> Figure:
     """What some layers of a network make of one jet: a row each, with a colour scale each.
 
+    The scale rises fast from zero, so that faint activations show beside the brightest.
+
     Args:
         levels: title of each layer and its maps, with shape `(k, H, W)`; those that vary most
             are shown.
@@ -126,9 +128,9 @@ def feature_maps(levels: dict[str, np.ndarray], shown: int = 4) -> Figure:
     for row, (title, maps) in zip(axes, levels.items(), strict=True):
         maps = np.asarray(maps)
         liveliest = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:shown]
-        top = float(maps[liveliest].max())
+        scale = PowerNorm(0.4, vmin=0, vmax=float(maps[liveliest].max()) or 1)
         for ax, index in zip(row, liveliest, strict=False):
-            mesh = ax.imshow(maps[index].T, origin="lower", vmin=0, vmax=top or 1, cmap="magma")
+            mesh = ax.imshow(maps[index].T, origin="lower", norm=scale, cmap="magma")
             ax.set(title=f"{title}: map {index}", xticks=[], yticks=[])
         figure.colorbar(mesh, ax=row, label="activation", shrink=0.9)
     return figure
