@@ -24,7 +24,7 @@ class Engine:
         channels_last: keep the channels of a pixel together in memory, as convolutions like it.
         fused: update all weights in one pass.
         compile: with `torch.compile`; unless given, it is tried in runs that will take long,
-            and kept if it is faster. Needs a C++ compiler on a CPU.
+            and kept if clearly faster. Needs a C++ compiler on a CPU.
         keep_memory: have Linux keep the memory that one batch frees for the next one.
     """
 

@@ -104,9 +104,9 @@ def test_the_probe_leaves_network_and_chance_alone(parts):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch, of its own
 @pytest.mark.parametrize(
     ("eager", "compiled", "images", "expected"),
-    [(1.0, 0.9, 10**6, True), (1.0, 1.1, 10**6, False), (1.0, 0.5, 100, False)],
+    [(1.0, 0.8, 10**6, True), (1.0, 0.9, 10**6, False), (1.0, 0.5, 100, False)],
 )
-def test_it_compiles_where_that_pays(monkeypatch, parts, eager, compiled, images, expected):
+def test_it_compiles_where_that_clearly_pays(monkeypatch, parts, eager, compiled, images, expected):
     seconds = {"eager": eager, "compiled": compiled}
     monkeypatch.setattr(probe, "_seconds", lambda ways, images, repeats=3: seconds)
     model = qg.VAE(widths=(4, 4, 4, 4))

@@ -82,7 +82,7 @@ def naive(network: str, recipe: str, path: Path):
 
 
 def ours(network: str, recipe: str, path: Path):
-    """As in the midst of a long run: compiled, if that was found to be faster."""
+    """As in the midst of a long run: compiled, if that was found to be clearly faster."""
     jets = qg.load_jets(path, limit=JETS)
     train = jets[: OURS_LONGER * BATCHES[network] * BATCH]
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def ours(network: str, recipe: str, path: Path):
     plain = qg.get_recipe(network, "reference", epochs=1000)
     memory = kept_memory(True)
     memory.__enter__()
-    fabric, engine = devices.start(qg.Engine(), model, train.images(range(32)), 10**9)
+    fabric, engine = devices.start(qg.Engine(), model, train.images(range(BATCH)), 10**9)
     training = Training(fabric, engine, model, plain, train, jets[-BATCH:], seed=0)
     bar, saver = Bar(plain, len(train), 0, shown=False), Saver(training, None, 60)
 
