@@ -11,7 +11,7 @@ from qghelpers.progress import TensorBoard
 from qghelpers.recipes import Recipe, build, get_recipe
 from qghelpers.runs import load_run, read_history
 from qghelpers.scaling import LogScale, ZScore
-from qghelpers.training import fit, load_or_fit
+from qghelpers.training import fit
 from qghelpers.unet import UNetAutoencoder
 from qghelpers.vae import VAE, vae_loss
 from qghelpers.widgets import LossCurve
@@ -33,7 +33,6 @@ __all__ = [
     "get_recipe",
     "home",
     "load_jets",
-    "load_or_fit",
     "load_pretrained",
     "load_run",
     "pretrained_card",

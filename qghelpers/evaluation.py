@@ -1,11 +1,14 @@
 """A finished run judged on jets that it has not seen, beside its baselines."""
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from qghelpers import baselines, latent, metrics, runs
 from qghelpers import observables as physics
@@ -40,15 +43,20 @@ def evaluate(
         beside: other run folders, to be judged on the same jets in the same scaled space.
 
     Returns:
-        As `metrics.compare`, with `seconds to train`. After the networks come `other true jets`,
-        with the distances that only chance makes, and those of images that a VAE draws from the
-        standard normal, and from a prior fitted to the training jets (`qghelpers.prior`).
+        As `metrics.compare`, with `seconds to train` (as many epochs as there were, as long as
+        the median one, since a training may be stopped or disturbed). After the networks come
+        `other true jets`, with the distances that only chance makes, and those of images that a
+        VAE draws from the standard normal, and from a prior fitted to the training jets
+        (`qghelpers.prior`).
 
     Raises:
         files.DataError: a run or a file cannot be used.
     """
     folder = Path(folder)
     model, config = runs.load_run(folder), runs.read_config(folder)
+    if not any("(reference)" in name_of(run) for run in (*beside, folder)):
+        how = f"train {config['network']} --recipe reference --out DIR, then evaluate --beside DIR"
+        tqdm.write(f"the usual recipe is not in this table: {how}", file=sys.stderr)
     if fit_on is None:
         train, test = held_out(config, data)
     else:
@@ -65,8 +73,11 @@ def evaluate(
     }
     for run in (*beside, folder):
         name = name_of(run)
+        if name in models:
+            name += f", {run}"
         models[name] = runs.load_run(run)
-        seconds[name] = sum(row["seconds"] for row in runs.read_history(run))
+        epochs = [row["seconds"] for row in runs.read_history(run)]
+        seconds[name] = len(epochs) * median(epochs)
     table = metrics.compare(models, scaling, test)
     for name, value in seconds.items():
         table[name]["seconds to train"] = value, 0.0

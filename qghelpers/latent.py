@@ -38,10 +38,13 @@ def bottleneck(model: nn.Module, jets: JetImages, batch_size: int = 256) -> np.n
 
 
 def fit_prior(model: VAE, jets: JetImages, seed: int = 0) -> VAE:
-    """Fit the prior of the model, in place, to where the posteriors of these jets lie."""
+    """Fit the prior of the model, in place, to the posteriors and the totals of these jets."""
     mu, log_variance = encode(model, jets)
     noise = np.random.default_rng(seed).standard_normal(mu.shape)
-    model.prior.fit(mu + np.exp(0.5 * log_variance) * noise)
+    device = next(model.parameters()).device
+    batches = (model.scaling(images.to(device)) for images in jets.batches(256))
+    totals = torch.cat([model.likelihood.totals_of(scaled) for scaled in batches])
+    model.prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals.cpu().numpy())
     return model
 
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from qghelpers.layout import CHANNELS, GEV_PER_UNIT, SMALLEST_DEPOSITS, TOWER_SIZE
 from qghelpers.scaling import LogScale
 
-TOTALS = 20.0  # tried as well: 1, by which the number of lit pixels is hardly learnt
+WEIGHT_OF_TOTALS = 20.0  # tried as well: 1, by which the number of lit pixels is hardly learnt
+STEPS_OF_TILT = 10  # each leaves a part of the gap, the mean probability of the lit pixels
 
 
 class SquaredError(nn.Module):
@@ -25,6 +26,7 @@ class SquaredError(nn.Module):
     """
 
     maps = 1
+    totals = 0  # how many sums of an image can be asked for when one is drawn
     blank = (0.0,)  # of each map, for an image of zeros
 
     def forward(self, maps: Tensor, scaled: Tensor) -> Tensor:
@@ -43,9 +45,13 @@ class SquaredError(nn.Module):
         """The same: nothing is known of how images differ from their mean."""
         return self.mean_gev(maps, scaling)
 
-    def sample(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+    def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
         """The same again."""
         return self.mean_gev(maps, scaling)
+
+    def totals_of(self, scaled: Tensor) -> Tensor:
+        """None: `(n, 0)`."""
+        return scaled.new_zeros(len(scaled), 0)
 
 
 class Gaussian(SquaredError):
@@ -83,17 +89,18 @@ class Hurdle(nn.Module):
     Its images are of the log scaling.
 
     Args:
-        totals: the weight of the sums.
+        weight_of_totals: in the cost.
     """
 
     maps = 3
+    totals = 2 * len(CHANNELS)
     blank = (-4.0, 0.5, 0.0)
 
     weight: Tensor
 
-    def __init__(self, totals: float = TOTALS) -> None:
+    def __init__(self, weight_of_totals: float = WEIGHT_OF_TOTALS) -> None:
         super().__init__()
-        self.totals = totals
+        self.weight_of_totals = weight_of_totals
         self.log_shape = nn.Parameter(torch.zeros(len(CHANNELS), 1, 1))
         self.log_sigma_of_totals = nn.Parameter(torch.full((2, len(CHANNELS)), math.log(0.1)))
         self.around_mean = Gaussian()
@@ -115,12 +122,12 @@ class Hurdle(nn.Module):
         gain = weight[channel] * (odds[lit] + density - energy.log())
         cost = (self.weight * F.softplus(odds)).flatten(1).sum(dim=1)
         cost = cost.index_add(0, jet, gain, alpha=-1) + self.around_mean(mean, scaled)
-        return cost + self.totals * self._cost_of_totals(odds, log_energy, scaled)
+        return cost + self.weight_of_totals * self._cost_of_totals(odds, log_energy, scaled)
 
     def _cost_of_totals(self, odds: Tensor, log_energy: Tensor, scaled: Tensor) -> Tensor:
         lit = torch.sigmoid(odds)
         promised = _totals(lit, lit * torch.exp(LogScale.unit * log_energy))
-        true = _totals(scaled > 0, torch.expm1(LogScale.unit * scaled))
+        true = self.totals_of(scaled).view_as(promised)
         pull = (promised - true) * torch.exp(-self.log_sigma_of_totals)
         return (0.5 * pull.square() + self.log_sigma_of_totals).flatten(1).sum(dim=1)
 
@@ -144,28 +151,35 @@ class Hurdle(nn.Module):
         expected number so far passes another whole number and a half (systematic sampling, Madow
         and Madow, Annals of Mathematical Statistics 15 (1944) 1).
         """
-        lit, mean = (
-            torch.sigmoid(maps.float().chunk(3, dim=1)[0]),
-            self._energy_if_lit(maps, scaling),
-        )
-        return _share(self._light(lit, _systematic) * mean, lit * mean)
+        lit = torch.sigmoid(maps.float().chunk(3, dim=1)[0])
+        mean = self._energy_if_lit(maps, scaling)
+        return _share(self._light(lit, _systematic) * mean, _sums(lit * mean))
 
-    def sample(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+    def totals_of(self, scaled: Tensor) -> Tensor:
+        """Logarithms of the numbers of lit pixels, then of the energies, of each channel: `(n, 6)`.
+
+        Of one more than each, with energies in units of the scaling's noise.
+        """
+        return _totals(scaled > 0, torch.expm1(LogScale.unit * scaled)).flatten(1)
+
+    def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
         """An image in GeV/100, drawn pixel by pixel, and tower by tower in HCAL.
 
-        As many are lit as in `typical`, from a random start, and they share the channel's energy.
+        It has the `totals` asked for, as `totals_of` counts them; unless given, as many lit
+        pixels and as much energy as the maps expect.
         """
-        lit, mean = (
-            torch.sigmoid(maps.float().chunk(3, dim=1)[0]),
-            self._energy_if_lit(maps, scaling),
-        )
+        odds, mean = maps.float().chunk(3, dim=1)[0], self._energy_if_lit(maps, scaling)
+        energy = _sums(torch.sigmoid(odds) * mean)
+        if totals is not None:
+            number, energy = torch.expm1(totals).view(-1, 2, len(CHANNELS), 1, 1).unbind(dim=1)
+            odds, energy = _tilted(odds, number), scaling.noise * energy
         shape = self.log_shape.exp()
-        energy = Gamma(shape, shape / mean).sample()
-        smallest = energy.new_tensor(SMALLEST_DEPOSITS).view(-1, 1, 1) / GEV_PER_UNIT
-        energy = torch.maximum(energy, smallest)  # of which a gamma distribution knows nothing
-        towers = _towers(energy[:, 2:])
-        energy[:, 2:] = _pixels(towers[..., :1].expand_as(towers))
-        return _share(self._light(lit, _from_random_start) * energy, lit * mean)
+        drawn = Gamma(shape, shape / mean).sample()
+        smallest = drawn.new_tensor(SMALLEST_DEPOSITS).view(-1, 1, 1) / GEV_PER_UNIT
+        drawn = torch.maximum(drawn, smallest)  # of which a gamma distribution knows nothing
+        towers = _towers(drawn[:, 2:])
+        drawn[:, 2:] = _pixels(towers[..., :1].expand_as(towers))
+        return _share(self._light(torch.sigmoid(odds), _from_random_start) * drawn, energy)
 
     def _light(self, probability: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Decide by `choose` which pixels, and which towers of HCAL, are lit: zeros and ones."""
@@ -204,10 +218,22 @@ def _totals(lit: Tensor, energy: Tensor) -> Tensor:
     return torch.log1p(torch.stack([lit.sum(dim=(2, 3)), energy.sum(dim=(2, 3))], dim=1))
 
 
+def _tilted(odds: Tensor, number: Tensor) -> Tensor:
+    """Log odds, all of a channel moved alike until `number` `(n, c, 1, 1)` of them are expected."""
+    for _ in range(STEPS_OF_TILT):
+        ratio = number.clamp_min(1e-3) / _sums(torch.sigmoid(odds))
+        odds = odds + ratio.log()
+    return odds
+
+
+def _sums(images: Tensor) -> Tensor:
+    """Of each channel: `(n, c, 1, 1)`."""
+    return images.sum(dim=(2, 3), keepdim=True)
+
+
 def _share(energy: Tensor, total: Tensor) -> Tensor:
-    """Energies scaled, in each channel, to what the pixels of `total` have together."""
-    have = energy.sum(dim=(2, 3), keepdim=True)
-    return energy * (total.sum(dim=(2, 3), keepdim=True) / have.clamp_min(1e-12))
+    """Energies scaled, in each channel, so that they are `total` `(n, c, 1, 1)` together."""
+    return energy * (total / _sums(energy).clamp_min(1e-12))
 
 
 LIKELIHOODS = {"squared": SquaredError, "gaussian": Gaussian, "hurdle": Hurdle}

@@ -55,7 +55,7 @@ _TABLE = {
         training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
     ),
     ("vae", "reference"): _Entry(
-        network={"scaling": "zscore", "resize": "bilinear", "beta": 1.0},
+        network={"scaling": "zscore", "resize": "bilinear", "beta": 1.0, "bounded": False},
         training=Recipe("Adam", 1e-3, "plateau", 30, 128),
     ),
     ("vae", "fast"): _Entry(

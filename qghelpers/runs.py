@@ -122,17 +122,6 @@ def read_history(folder: str | Path) -> History:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def is_finished(folder: str | Path, config: dict[str, Any]) -> bool:
-    """Whether the folder holds a completed training of exactly this configuration."""
-    folder = Path(folder)
-    return (
-        (folder / "config.json").is_file()
-        and (folder / "model.safetensors").is_file()
-        and read_config(folder) == config
-        and len(read_history(folder)) == config["recipe"]["epochs"]
-    )
-
-
 def load_run(folder: str | Path, which: str = "last") -> nn.Module:
     """The trained network of a run, with its scaling, on the CPU, ready to evaluate.
 

@@ -80,7 +80,7 @@ def fit(
         tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
     engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
     with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):
-        sample = train.images(slice(2 * probe.PROBE_IMAGES))
+        sample = train.images(slice(min(recipe.batch_size, probe.PROBE_BATCH)))
         fabric, engine = devices.start(engine, model, sample, recipe.epochs * len(train))
         if recipe.batch_size < fabric.world_size:
             raise ValueError(
@@ -126,24 +126,6 @@ def _run(training: Training, out, save_every: float, watch, progress: bool) -> N
     except FloatingPointError:
         model.load_state_dict(good)
         raise
-
-
-def load_or_fit(
-    model: nn.Module,
-    train: JetImages,
-    validation: JetImages,
-    recipe: Recipe,
-    *,
-    out: str | Path,
-    seed: int = 0,
-) -> nn.Module:
-    """The network trained so, from the run folder `out` if it is there, else trained now."""
-    if runs.is_finished(out, configuration(model, train, validation, recipe, seed)):
-        tqdm.write(f"loaded the network trained before, from run folder {Path(out).name}")
-        return runs.load_run(out)
-    tqdm.write(f"run folder {Path(out).name} holds no such training yet, so it is made now")
-    fit(model, train, validation, recipe, seed=seed, out=out)
-    return model
 
 
 def configuration(

@@ -101,6 +101,9 @@ class VAE(nn.Module):
             `qghelpers.likelihoods`; the last needs the log scaling.
         warm_up: training batches during which beta grows from zero to its value.
         components: Gaussians in the prior that samples are drawn from, see `qghelpers.prior`.
+        bounded: whether the posterior's variance stays below 1, the prior's, as that of the best
+            posterior does. Where it is the exponential of any number, one strange jet can make
+            it, and the divergence, as large as numbers get, and so end a training.
 
     Raises:
         ValueError: this likelihood and this scaling do not go together.
@@ -118,6 +121,7 @@ class VAE(nn.Module):
         likelihood: str = "squared",
         warm_up: int = 0,
         components: int = 1,
+        bounded: bool = True,
     ) -> None:
         super().__init__()
         if likelihood == "hurdle" and scaling != "log":
@@ -135,12 +139,14 @@ class VAE(nn.Module):
             "likelihood": likelihood,
             "warm_up": warm_up,
             "components": components,
+            "bounded": bounded,
         }
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
+        self.bounded = bounded
         self.resize = resize if body == "halves" else None
         self.scaling = SCALINGS[scaling]()
         self.likelihood = LIKELIHOODS[likelihood]()
-        self.prior = Prior(components, latent_dim)
+        self.prior = Prior(components, latent_dim, self.likelihood.totals)
         self.register_buffer("warm_batches", torch.zeros(()))
         self.encoder, shape, self.decoder = build(widths, 3 * self.likelihood.maps)
         self.to_posterior = nn.Linear(prod(shape), 2 * latent_dim)
@@ -162,7 +168,7 @@ class VAE(nn.Module):
             scaled = F.interpolate(scaled, size=(SIDE, SIDE), mode="bilinear")
         posterior = self.to_posterior(self.encoder(scaled).flatten(1))
         mu, log_variance = posterior.float().chunk(2, dim=1)
-        return mu, log_variance
+        return mu, F.logsigmoid(log_variance) if self.bounded else log_variance
 
     def maps(self, z: Tensor, size: int = 125) -> Tensor:
         """What the likelihood needs to know: `(n, 3 * likelihood.maps, size, size)`."""
@@ -223,5 +229,5 @@ class VAE(nn.Module):
     @torch.no_grad()
     def draw(self, n: int) -> Tensor:
         """New images in GeV/100, `(n, 3, 125, 125)`, of random points of the prior."""
-        z = self.prior.sample(n)
-        return self.likelihood.sample(self.maps(z), self.scaling)
+        z, totals = self.prior.sample(n)
+        return self.likelihood.sample(self.maps(z), self.scaling, totals)

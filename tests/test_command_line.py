@@ -146,7 +146,8 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert (out / "model.safetensors").read_bytes() == before
     assert list((out / "tensorboard").iterdir())
     assert main(["evaluate", str(out), "--data", str(sample_file)]) == 0
-    printed = capfd.readouterr().out
+    printed, said = capfd.readouterr()
+    assert "train vae --recipe reference --out DIR, then evaluate --beside DIR" in said
     assert all(
         name in printed for name in ("all-zero image", "mean image", "PCA, 32", "vae (fast)")
     )
@@ -162,7 +163,9 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert json.loads((out / "metrics.json").read_text())["test_jets"] == 10  # half of the file
     options = ["--data", str(fresh), "--fit-on", str(sample_file), "--beside", str(out)]
     assert main(["evaluate", str(out), *options]) == 0
-    assert json.loads((out / "metrics.json").read_text())["test_jets"] == 20
+    stored = json.loads((out / "metrics.json").read_text())
+    assert stored["test_jets"] == 20
+    assert stored["table"]["vae (fast)"]["MSE"] == stored["table"][f"vae (fast), {out}"]["MSE"]
 
 
 def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, capfd):

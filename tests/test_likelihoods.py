@@ -8,7 +8,15 @@ from torch.distributions import Bernoulli, Gamma, Normal
 
 from qghelpers import VAE, LogScale
 from qghelpers.layout import TOWER_SIZE
-from qghelpers.likelihoods import LIKELIHOODS, Gaussian, Hurdle, SquaredError, _pixels, _towers
+from qghelpers.likelihoods import (
+    LIKELIHOODS,
+    Gaussian,
+    Hurdle,
+    SquaredError,
+    _pixels,
+    _tilted,
+    _towers,
+)
 
 SIDE = 25  # five towers, for speed
 CONSTANT = 0.5 * math.log(2 * math.pi)  # of a Gaussian, which the likelihoods leave out
@@ -57,7 +65,7 @@ def test_the_calibrated_deviation_is_that_of_the_errors(scaled):
 
 
 def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
-    likelihood = Hurdle(totals=0)
+    likelihood = Hurdle(weight_of_totals=0)
     likelihood.log_shape.data = torch.tensor([0.5, -0.5, 0.0]).view(3, 1, 1)
     odds, log_energy, mean = maps.chunk(3, dim=1)
     lit = scaled > 0
@@ -71,7 +79,7 @@ def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
 
 
 def test_the_totals_cost_what_a_gaussian_around_their_logarithms_does(scaled, maps):
-    weighted, plain = Hurdle(totals=3), Hurdle(totals=0)
+    weighted, plain = Hurdle(weight_of_totals=3), Hurdle(weight_of_totals=0)
     weighted.log_sigma_of_totals.data.fill_(-0.5)
     promised = Hurdle().mean_gev(maps, LogScale()).sum(dim=(2, 3))
     true = LogScale().inverse(scaled).sum(dim=(2, 3))
@@ -110,6 +118,31 @@ def test_sharp_images_light_as_many_pixels_as_expected_and_whole_towers(maps, ho
     assert (image >= 0).all()
     if how == "typical":
         assert torch.equal(image, likelihood.typical(maps, scaling))
+
+
+def test_drawn_images_have_the_totals_that_are_asked_for(maps):
+    likelihood, scaling = Hurdle(), LogScale()
+    torch.manual_seed(4)
+    number, energy = torch.tensor([40.0, 15, 125]), torch.tensor([0.5, 0.2, 0.3])
+    totals = torch.log1p(torch.stack([number, energy / scaling.noise.flatten()]))
+    image = likelihood.sample(maps, scaling, totals.flatten().expand(4, -1))
+    torch.testing.assert_close(image.sum(dim=(2, 3)), energy.expand(4, 3))
+    grain = torch.tensor([1, 1, TOWER_SIZE**2])
+    assert (((image > 0).sum(dim=(2, 3)) - number).abs() <= 1.02 * grain).all()
+    counted = likelihood.totals_of(scaling(image)).view(4, 2, 3)
+    torch.testing.assert_close(counted[:, 1], totals[1].expand(4, 3), atol=1e-4, rtol=0)
+    assert torch.equal(counted[:, 0].expm1().round(), (image > 0).sum(dim=(2, 3)).float())
+
+
+def test_more_pixels_are_lit_where_they_are_probable(maps):
+    """Tilting keeps the order of the pixels, and so the shape of the jet."""
+    odds = maps[:, :3]
+    number = torch.tensor([100.0, 2.0, 50.0]).view(1, 3, 1, 1).expand(4, -1, -1, -1)
+    tilted = _tilted(odds, number)
+    expected = torch.sigmoid(tilted).sum(dim=(2, 3))
+    torch.testing.assert_close(expected, number[..., 0, 0], rtol=1e-2, atol=0)
+    moved = (tilted - odds).flatten(2)
+    torch.testing.assert_close(moved, moved[..., :1].expand_as(moved), atol=1e-4, rtol=0)
 
 
 def test_towers_and_pixels_are_each_others_inverse():

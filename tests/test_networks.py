@@ -95,6 +95,20 @@ def test_the_posterior_is_sampled_in_training_and_not_in_reconstruction(jets):
     assert torch.equal(model.reconstruct(jets.images([0])), model.reconstruct(jets.images([0])))
 
 
+def test_a_mismeasured_track_makes_the_divergence_explode_unless_it_is_bounded(jets):
+    """The public file has a Tracks pixel of 756 (GeV/100), thousands of times what is usual."""
+    torch.manual_seed(0)
+    model = VAE().eval()
+    model.scaling.fit(jets)
+    images = jets.images(range(8))
+    images[:, 0, 62, 62] = 756
+    divergence = {}
+    for model.bounded in (False, True):
+        divergence[model.bounded] = model.loss(images)["kl"]
+    assert divergence[False].min() > 1e6 * divergence[True].max()
+    assert model.encode(model.scaling(images))[1].max() <= 0
+
+
 def test_zero_init_starts_from_zero(jets):
     model = VAE(zero_init=True).eval()
     assert (model.reconstruct(jets.images([0, 1])) == 0).all()

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from scipy.stats import spearmanr, wasserstein_distance
 
 import qghelpers as qg
 from qghelpers import baselines, latent, metrics, observables, pretrained, runs
+from qghelpers.prior import Prior
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
 LARGEST = 6e6  # bytes
@@ -47,12 +49,39 @@ def test_the_vae_beats_pca_and_uses_its_latent_space(jets):
 def test_a_fitted_prior_draws_what_it_was_fitted_to():
     torch.manual_seed(0)
     mixing = torch.randn(3, 3)
-    prior = qg.VAE(latent_dim=3, components=2).prior
+    prior = Prior(components=2, latent_dim=3)
     points = torch.randn(5000, 3) @ mixing + 5
     prior.fit(points.numpy())
-    drawn = prior.sample(5000)
+    drawn, totals = prior.sample(5000)
     torch.testing.assert_close(drawn.mean(dim=0), points.mean(dim=0), atol=0.15, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), points.T.cov(), atol=0.3, rtol=0.1)
+    assert totals is None
+
+
+def test_a_prior_draws_totals_of_any_distribution_together_with_what_they_go_with():
+    torch.manual_seed(0)
+    z = torch.randn(4000, 2)
+    totals = torch.stack([z[:, 0].exp(), torch.rand(4000).round()], dim=1)  # skewed, two values
+    prior = Prior(components=3, latent_dim=2, totals=2)
+    assert prior.sample(5)[1] is None  # not known as yet
+    drawn, own = prior.fit(z.numpy(), totals.numpy()).sample(4000)
+    for index in range(2):
+        scale = totals[:, index].std()
+        assert wasserstein_distance(own[:, index], totals[:, index]) < 0.1 * scale
+    assert spearmanr(drawn[:, 0], own[:, 0]).statistic > 0.97
+    again = Prior(components=3, latent_dim=2, totals=2)
+    again.load_state_dict(prior.state_dict())
+    assert again.sample(5)[1].shape == (5, 2)
+
+
+def test_what_the_vae_draws_has_the_totals_of_jets(jets):
+    """Beside what two halves of the same few jets differ by."""
+    model, truth = qg.load_pretrained("vae"), observables.of_jets(jets)
+    torch.manual_seed(0)
+    drawn = observables.observables(model.draw(len(jets)))
+    for name in observables.NAMES[:6]:
+        distance, error = metrics.wasserstein(truth[name], drawn[name])
+        assert distance < 0.1 + 3 * error
 
 
 def test_the_unet_reaches_what_was_asked_of_it_and_owes_it_to_one_skip(jets):

@@ -130,6 +130,9 @@ class TestVAE:
         assert kinds(vae.encoder) == 4 * [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
         mu, log_variance = vae.encode(torch.zeros(2, 3, 125, 125))
         assert mu.shape == log_variance.shape == (2, vae.latent_dim)
+        nn.init.constant_(vae.to_posterior.bias, 3.0)  # any number is a log variance
+        nn.init.zeros_(vae.to_posterior.weight)
+        assert (vae.encode(torch.zeros(2, 3, 125, 125))[1] == 3).all()
 
     def test_decoder_of_convtranspose2d_batchnorm_relu(self, vae):
         step = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU]

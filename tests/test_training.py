@@ -367,16 +367,3 @@ def test_tensorboard_is_written_to(parts, tmp_path):
         scalars = events.Scalars(tag)
         assert [scalar.step for scalar in scalars] == [1, 2]
         np.testing.assert_allclose([s.value for s in scalars], [row[column] for row in history])
-
-
-def test_load_or_fit_trains_once(parts, tmp_path, capfd):
-    recipe = get_recipe("vae", "fast", 1)
-    first = qg.load_or_fit(small_vae(0), *parts, recipe, out=tmp_path)
-    assert "made now" in capfd.readouterr().out
-    second = qg.load_or_fit(small_vae(1), *parts, recipe, out=tmp_path)
-    assert "loaded" in capfd.readouterr().out
-    assert same(weights(first), weights(second))
-    other = get_recipe("vae", "fast", 2)
-    qg.load_or_fit(small_vae(), *parts, other, out=tmp_path)
-    assert "made now" in capfd.readouterr().out
-    assert len(qg.read_history(tmp_path)) == 2
