@@ -47,6 +47,21 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient.contiguous())
 
 
+class LastDouble(nn.ConvTranspose2d):
+    """Transposed convolution, `(n, inputs, H, W)` to `(n, outputs, 2 H, 2 W)`, with a bias.
+
+    That is added afterwards. Inside, it made the way back two and a half times slower on a CPU.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Twice as large."""
+        grown = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)
+        return grown + self.bias.view(1, -1, 1, 1)
+
+
 def halve(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution with stride 2, batch normalisation, ReLU: `(n, inputs, H, W)` to half of H, W."""
     return _normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False))

@@ -31,7 +31,7 @@ class SquaredError(nn.Module):
 
     def forward(self, maps: Tensor, scaled: Tensor) -> Tensor:
         """Cost of scaled images `(n, 3, H, W)`, given maps of the same shape: `(n,)`."""
-        return (maps - scaled).square().flatten(1).sum(dim=1)
+        return F.mse_loss(maps.float(), scaled, reduction="none").sum(dim=(1, 2, 3))
 
     def mean(self, maps: Tensor) -> Tensor:
         """Mean scaled image."""

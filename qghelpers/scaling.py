@@ -44,7 +44,7 @@ class ZScore(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale `(*, 3, H, W)` from GeV/100."""
-        return (images - self.mean) / self.std
+        return (images - self.mean).div_(self.std)
 
     def inverse(self, scaled: Tensor) -> Tensor:
         """Undo `forward`."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.layers import Residual, Towers, double, grow, halve, shrink
+from qghelpers.layers import LastDouble, Residual, Towers, double, grow, halve, shrink
 from qghelpers.layout import TOWER_SIZE
 from qghelpers.likelihoods import LIKELIHOODS
 from qghelpers.prior import Prior
@@ -61,7 +61,7 @@ def _halves(widths: Sequence[int], maps: int) -> tuple[nn.Module, tuple, nn.Modu
     smallest = SIDE // 2 ** len(widths)
     decoder = nn.Sequential(
         *(double(a, b) for a, b in pairwise(ends[:0:-1])),
-        nn.ConvTranspose2d(widths[0], maps, kernel_size=4, stride=2, padding=1),
+        LastDouble(widths[0], maps),
     )
     return encoder, (widths[-1], smallest, smallest), decoder
 

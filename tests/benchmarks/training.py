@@ -42,7 +42,7 @@ JETS = 20_000  # in memory
 BATCH = 128
 BATCHES = {"unet": 6, "vae": 12}  # in a turn of the naive pipeline: half a minute
 OURS_LONGER = 3  # times as many in a turn of ours, which then takes about as long
-TURNS = 5
+TURNS = 9
 LIMIT = 6250  # jets of which four in five are trained on, in the race for quality
 RESULTS = Path(__file__).parent / "results"
 
