@@ -1,6 +1,8 @@
 """How it is computed does not change what is learnt: switches, precision, processes."""
 
 import os
+import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -60,6 +62,22 @@ def test_a_switch_changes_no_more_than_rounding(parts, plain, network, switch):
 def test_compiling_changes_no_more_than_rounding(parts, plain):
     small = replace(PLAIN, compile=True)
     assert trained(parts, "vae", small) == pytest.approx(plain["vae"], rel=WITHIN["32-true"])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another memory allocator")
+def test_memory_is_kept_for_as_long_as_asked():
+    def pages_fetched() -> int:
+        """By memory of 64 MiB that is asked for, filled and given back, ten times."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.ones(16 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    pages = 10 * (64 << 20) // resource.getpagesize()
+    with engines.kept_memory(True):
+        pages_fetched()
+        assert pages_fetched() < pages / 10
+    assert pages_fetched() > pages / 2
 
 
 def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
