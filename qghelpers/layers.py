@@ -50,7 +50,7 @@ class _Sum(torch.autograd.Function):
 class LastDouble(nn.ConvTranspose2d):
     """Transposed convolution, `(n, inputs, H, W)` to `(n, outputs, 2 H, 2 W)`, with a bias.
 
-    That is added afterwards. Inside, it made the way back two and a half times slower on a CPU.
+    That is added afterwards: inside, it makes the way back slower on a CPU.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
