@@ -23,8 +23,8 @@ class Engine:
             takes bf16 if clearly faster (with several processes: where the processor has it).
         channels_last: keep the channels of a pixel together in memory, as convolutions like it.
         fused: update all weights in one pass.
-        compile: with `torch.compile`; unless given, it is tried in runs that will take long,
-            and kept if clearly faster. Needs a C++ compiler on a CPU.
+        compile: with `torch.compile`; unless given, it is tried on a GPU in runs that will take
+            long, and kept if clearly faster. On a CPU it needs a C++ compiler.
         keep_memory: have Linux keep the memory that one batch frees for the next one.
     """
 

@@ -119,30 +119,36 @@ def test_the_probe_leaves_network_and_chance_alone(parts):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch, of its own
 @pytest.mark.parametrize(
-    ("eager", "compiled", "images", "expected"),
-    [(1.0, 0.8, 10**6, True), (1.0, 0.9, 10**6, False), (1.0, 0.5, 100, False)],
+    ("device", "eager", "compiled", "images", "expected"),
+    [
+        ("cuda", 1.0, 0.8, 10**6, True),
+        ("cuda", 1.0, 0.9, 10**6, False),
+        ("cuda", 1.0, 0.5, 100, False),  # over before it has paid
+        ("cpu", 1.0, 0.5, 10**6, False),  # not even tried
+    ],
 )
-def test_it_compiles_where_that_clearly_pays(monkeypatch, parts, eager, compiled, images, expected):
+def test_it_compiles_where_that_clearly_pays(
+    monkeypatch, parts, device, eager, compiled, images, expected
+):
     seconds = {"eager": eager, "compiled": compiled}
+    monkeypatch.setattr(probe, "_step", lambda engine, model, device: None)
     monkeypatch.setattr(probe, "_seconds", lambda ways, images, repeats=3: seconds)
-    model = qg.VAE(widths=(4, 4, 4, 4))
-    engine = qg.Engine(precision="32-true")
-    _, settled = devices.start(engine, model, parts[0].images(slice(32)), images)
-    assert settled.compile is expected
+    probed = parts[0].images(slice(32))
+    where = torch.device(device)
+    assert probe.compiling_pays(qg.Engine(), qg.VAE(), probed, where, images) is expected
 
 
 def test_a_compiler_that_fails_is_done_without(monkeypatch, parts):
-    def fail(self, **options):
-        raise RuntimeError("no compiler")
+    def seconds(ways, images, repeats=3):
+        if "compiled" in ways:
+            raise RuntimeError("no compiler")
+        return {"eager": 1.0}
 
-    monkeypatch.setattr(engines.Loss, "compile", fail)
-    monkeypatch.setattr(probe, "LONG_RUN", 0)
-    model = qg.VAE(widths=(4, 4, 4, 4))
-    engine = qg.Engine(precision="32-true")
-    _, settled = devices.start(engine, model, parts[0].images(slice(32)), 1)
-    assert settled.compile is False
+    monkeypatch.setattr(probe, "_step", lambda engine, model, device: None)
+    monkeypatch.setattr(probe, "_seconds", seconds)
+    probed = parts[0].images(slice(32))
+    assert not probe.compiling_pays(qg.Engine(), qg.VAE(), probed, torch.device("cuda"), 10**9)
 
 
 @pytest.mark.parametrize(
