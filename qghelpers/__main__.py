@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--accelerator", default="auto", help="such as cpu or cuda")
     command.add_argument("--precision", default="auto", help="such as 32-true or bf16-mixed")
     command.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="unless given, on a GPU where it pays"
+        "--compile", action=argparse.BooleanOptionalAction, help="unless given, where it pays"
     )
     command.add_argument("--tensorboard", action="store_true", help="write DIR/tensorboard too")
 
