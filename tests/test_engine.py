@@ -76,8 +76,8 @@ def test_memory_is_kept_for_as_long_as_asked():
     pages = 10 * (64 << 20) // resource.getpagesize()
     with engines.kept_memory(True):
         pages_fetched()
-        assert pages_fetched() < pages / 10
-    assert pages_fetched() > pages / 2
+        assert pages_fetched() < pages / 20
+    assert pages_fetched() > pages / 20  # once at least; again and again, unless the heap has room
 
 
 def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
