@@ -47,8 +47,7 @@ def compiling_pays(
 ) -> bool:
     """Whether the compiled network is clearly faster, in a run long enough to find out.
 
-    On a CPU it never was, and the trial cost a minute and left the memory in pieces that the
-    training could not use again: there it is not tried.
+    On a CPU it never was, and the trial cost a minute: there it is not tried.
     """
     if device.type != "cuda":
         return False
