@@ -111,6 +111,28 @@ class Residual(nn.Module):
         return F.relu(x + self.change(x))
 
 
+class Merge(nn.Sequential):
+    """What `refine` makes of two sets of maps together, `(n, width, H, W)` each.
+
+    The convolution's weights are those for both in one tensor, `(n, 2 width, H, W)`. That tensor
+    would be the largest in the network, and is not made.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(*refine(2 * width, width))
+
+    def forward(self, first: Tensor, second: Tensor | None) -> Tensor:
+        """As many maps as one set has, as large; None stands for zeros."""
+        convolution, *others = self
+        of_first, of_second = convolution.weight.chunk(2, dim=1)
+        x = F.conv2d(first, of_first, padding=convolution.padding)
+        if second is not None:
+            x += F.conv2d(second, of_second, padding=convolution.padding)
+        for layer in others:
+            x = layer(x)
+        return x
+
+
 class Towers(nn.Module):
     """Spread HCAL evenly over its towers, as the detector does.
 

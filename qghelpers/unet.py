@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.layers import halve, refine
+from qghelpers.layers import Merge, halve
 from qghelpers.layout import IMAGE_SIZE, TOWER_SIZE
 from qghelpers.scaling import SCALINGS
 
@@ -55,7 +55,7 @@ class UNetAutoencoder(nn.Module):
         # Of the last of these. Inside, a bias made transposed convolutions up to twelve times
         # slower on a CPU; of the others the batch normalisation that follows leaves little.
         self.bias = nn.Parameter(torch.zeros(3, 1, 1))
-        self.refine = nn.ModuleList(refine(2 * width, width) for width in ups[1:])
+        self.refine = nn.ModuleList(Merge(width) for width in ups[1:])
 
     def encode(self, scaled: Tensor) -> Tensor:
         """The bottleneck, `(n, 4, 4, 4)`; the skip connections carry more than this."""
@@ -74,7 +74,7 @@ class UNetAutoencoder(nn.Module):
         steps = zip(self.up[:-1], self.refine, deepest_first, self.skips, strict=True)
         for up, merge, level, is_open in steps:
             x = up(x, output_size=level.shape[-2:])
-            x = merge(torch.cat([x, level if is_open else torch.zeros_like(level)], dim=1))
+            x = merge(x, level if is_open else None)
         x = self.up[-1](x) + self.bias
         if x.shape == scaled.shape:  # as for jet images: the last step makes 125 pixels of 63
             return x

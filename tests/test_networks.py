@@ -6,6 +6,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from qghelpers import VAE, build, vae_loss
+from qghelpers.layers import Merge, refine
 from qghelpers.unet import l1_loss
 
 NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
@@ -112,3 +113,13 @@ def test_a_mismeasured_track_makes_the_divergence_explode_unless_it_is_bounded(j
 def test_zero_init_starts_from_zero(jets):
     model = VAE(zero_init=True).eval()
     assert (model.reconstruct(jets.images([0, 1])) == 0).all()
+
+
+def test_merging_is_a_convolution_of_all_maps_where_a_closed_skip_is_zero():
+    torch.manual_seed(0)
+    merge, plain = Merge(8), refine(16, 8)
+    plain.load_state_dict(merge.state_dict())
+    first, second = torch.randn(2, 4, 8, 9, 9)
+    for given, seen in {second: second, None: torch.zeros_like(second)}.items():
+        found, wanted = merge(first, given), plain(torch.cat([first, seen], dim=1))
+        torch.testing.assert_close(found, wanted)
