@@ -3,6 +3,7 @@
 import hashlib
 import io
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 def load(folder: Path) -> dict[str, Any] | None:
     """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
 
+    The damaged one is removed if the other can be read.
     Tensors and plain values only, so no code can hide in it.
 
     Raises:
@@ -48,6 +50,8 @@ def load(folder: Path) -> dict[str, Any] | None:
         else:
             if damage:
                 tqdm.write(f"{damage[0]}: going on from {name}, the one before", file=sys.stderr)
+                with suppress(OSError):  # else the next save would put it in this one's place
+                    (folder / "last.ckpt").unlink()
             return state
     if damage:
         raise DataError(f"{'; '.join(damage)}: train without --resume")

@@ -277,6 +277,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(parts, tmp_path, capf
     assert same(weights(whole), weights(resumed))
 
 
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path):
+    last = tmp_path / "last.ckpt"
+    for number in (1, 2):
+        checkpoints.save(tmp_path, {"number": number})
+    last.write_bytes(b"nonsense")
+    assert checkpoints.load(tmp_path) == {"number": 1}
+    checkpoints.save(tmp_path, {"number": 3})
+    last.write_bytes(b"nonsense")
+    assert checkpoints.load(tmp_path) == {"number": 1}
+
+
 def test_two_damaged_checkpoints_are_one_clear_line(parts, tmp_path):
     recipe = small("vae", "fast", 2)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path)
