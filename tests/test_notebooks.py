@@ -1,5 +1,6 @@
 """The notebooks are run, cell by cell, by nbval; here stands what else a lesson owes its reader."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def test_it_has_a_slider(notebook):
     assert any(
         "IntSlider" in output.get("data", {}).get("text/plain", "") for output in outputs(notebook)
     )
+
+
+def test_what_a_slider_draws_from_keeps_its_name(notebook):
+    """Moved once all cells have run, it would meet what a later cell has given that name."""
+    needed: set[str] = set()
+    for cell in code(notebook):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        taken = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        taken |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+        assert not taken & needed
+        for drawing in (n for n in nodes if isinstance(n, ast.Lambda)):
+            if cell.source.count("browse("):
+                bound = {argument.arg for argument in drawing.args.args}
+                used = {n.id for n in ast.walk(drawing.body) if isinstance(n, ast.Name)}
+                needed |= used - bound
 
 
 def test_code_cells_are_short(notebook):
