@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers import devices, probe
+from qghelpers import checkpoints, devices, probe
 from qghelpers import engine as engines
 from qghelpers.recipes import NETWORKS, get_recipe
 
@@ -220,19 +220,34 @@ def fabric_run(arguments, port):
     return [[*launcher, f"--main-port={port}", script, "train", *arguments]], None
 
 
+def test_noise_is_drawn_for_the_whole_batch_and_shared_out():
+    model, drawn = qg.VAE(), []
+    for shard in ((0, 1), (0, 2), (1, 2)):
+        torch.manual_seed(0)
+        drawn += engines.draw_noise(model, 5, shard)
+    whole, first, second = drawn
+    assert torch.equal(whole[::2], first)
+    assert torch.equal(whole[1::2], second)
+
+
 @pytest.fixture(scope="module")
 def alone(sample_file, tmp_path_factory):
-    """The history of a network trained by one process."""
-    histories = {}
+    """The run folder of a network trained by one process."""
+    folders = {}
 
-    def train(network: str) -> list[dict[str, float]]:
-        if network not in histories:
-            out = tmp_path_factory.mktemp(network)
+    def train(network: str) -> Path:
+        if network not in folders:
+            folders[network] = out = tmp_path_factory.mktemp(network)
             run([[*TRAIN, network, "--data", str(sample_file), "--out", str(out), *OPTIONS]])
-            histories[network] = qg.read_history(out)
-        return histories[network]
+        return folders[network]
 
     return train
+
+
+def gradients(folder: Path) -> float:
+    """How large the gradients were, which Adam remembers though no weight shows it."""
+    state = checkpoints.load(folder)["optimizer"]["state"]
+    return sum(weight["exp_avg_sq"].sum().item() for weight in state.values()) ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -247,7 +262,8 @@ def alone(sample_file, tmp_path_factory):
 def test_two_processes_learn_what_one_learns(sample_file, tmp_path, alone, network, launch):
     arguments = [network, "--data", str(sample_file), "--out", str(tmp_path), *OPTIONS]
     run(*launch(arguments, free_port()))
-    one, two = alone(network), qg.read_history(tmp_path)
+    assert gradients(tmp_path) == pytest.approx(gradients(alone(network)), rel=1e-2)
+    one, two = (qg.read_history(folder) for folder in (alone(network), tmp_path))
     assert len(one) == len(two) == 2
     for row, other in zip(one, two, strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)

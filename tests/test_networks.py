@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from qghelpers import VAE, build, vae_loss
-from qghelpers.layers import Merge, refine
+from qghelpers.layers import LastDouble, Merge, refine
 from qghelpers.unet import l1_loss
 
 NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
@@ -123,3 +123,11 @@ def test_merging_is_a_convolution_of_all_maps_where_a_closed_skip_is_zero():
     for given, seen in {second: second, None: torch.zeros_like(second)}.items():
         found, wanted = merge(first, given), plain(torch.cat([first, seen], dim=1))
         torch.testing.assert_close(found, wanted)
+
+
+def test_the_last_doubling_is_a_transposed_convolution_with_its_bias():
+    torch.manual_seed(0)
+    last, plain = LastDouble(8, 3), nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)
+    plain.load_state_dict(last.state_dict())
+    x = torch.randn(2, 8, 5, 5)
+    torch.testing.assert_close(last(x), plain(x))
