@@ -1,8 +1,9 @@
 """The recipes of each network: how it is built and how it is trained.
 
 `reference` is the baseline: what the documents that this project grew out of describe.
-`fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
-reaches what `reference` ends with in far fewer epochs (`benchmark training`). Change it here.
+`fast` is this project's own, found by trying on simulated jets: it minimises the same loss, in far
+fewer epochs. The U-Net reaches what `reference` ends with (`benchmark training`), the VAE what it
+has in the middle. Change it here.
 `sparse`, of the VAE alone, minimises another loss, made for images of which most pixels are zero.
 `hidden`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
 """
