@@ -32,8 +32,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 def load(folder: Path) -> dict[str, Any] | None:
     """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
 
-    The damaged one is removed if the other can be read.
-    Tensors and plain values only, so no code can hide in it.
+    Tensors and plain values only, so no code can hide in it. A damaged `last.ckpt` is removed if
+    the other can be read.
 
     Raises:
         DataError: there are checkpoints, but all are damaged.
