@@ -7,16 +7,11 @@ All of them offer what networks do: `scaling`, `reconstruct` to scaled images an
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from scipy import sparse
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from qghelpers.jets import JetImages
-from qghelpers.layout import IMAGE_SHAPE
-
-BATCH = 256
+from qghelpers.principal import BATCH, PrincipalComponents
+from qghelpers.scaling import blank
 
 
 @dataclass(frozen=True)
@@ -42,11 +37,6 @@ class Baseline:
         return self.scaling.inverse(self.reconstruct(images))
 
 
-def blank(scaling: nn.Module) -> Tensor:
-    """An image without energy, scaled: `(3, 125, 125)`."""
-    return scaling(torch.zeros(1, IMAGE_SHAPE[2], *IMAGE_SHAPE[:2]))[0]
-
-
 def zero(scaling: nn.Module) -> Baseline:
     """Answer every jet with an image of zeros: what a sparse image's metrics must be held to."""
     image = blank(scaling)
@@ -63,23 +53,12 @@ def mean(scaling: nn.Module, train: JetImages) -> Baseline:
 def pca(scaling: nn.Module, train: JetImages, components: int) -> Baseline:
     """Project every jet on the principal components of the training jets' scaled images.
 
-    The best linear autoencoder with this many latent numbers, fitted on all of `train`: most
-    pixels are zero, so the images fit into memory as a sparse matrix.
+    The best linear autoencoder with this many latent numbers, or with one less than there are
+    jets.
     """
-    nothing = blank(scaling).flatten()
-    rows = [
-        sparse.csr_array((scaling(images).flatten(1) - nothing).numpy())
-        for images in train.batches(BATCH)
-    ]
-    pixels = sparse.vstack(rows)
-    fitted = PCA(min(components, len(train) - 1), svd_solver="arpack", random_state=0).fit(pixels)
-    axes = torch.from_numpy(fitted.components_)
-    centre = torch.from_numpy(np.asarray(fitted.mean_)).float() + nothing
-
-    def project(scaled: Tensor) -> Tensor:
-        return ((scaled.flatten(1) - centre) @ axes.T @ axes + centre).view(scaled.shape)
-
-    return Baseline(scaling, project, axes.numel() + centre.numel())
+    linear = PrincipalComponents(min(components, len(train) - 1)).fit(scaling, train)
+    parameters = linear.axes.numel() + linear.centre.numel()
+    return Baseline(scaling, lambda scaled: linear.decode(linear.encode(scaled)), parameters)
 
 
 def usual(scaling: nn.Module, train: JetImages, components: int) -> dict[str, Baseline]:

@@ -59,8 +59,8 @@ _TABLE = {
         training=Recipe("Adam", 1e-3, "plateau", 30, 128),
     ),
     ("vae", "fast"): _Entry(
-        network={"scaling": "zscore", "resize": "pad", "beta": 1.0, "zero_init": True},
-        training=Recipe("AdamW", 2e-3, "one-cycle", 13, 32, weight_decay=1e-4),
+        network={"scaling": "zscore", "resize": "pad", "zero_init": True, "principal": True},
+        training=Recipe("AdamW", 2e-3, "one-cycle", 10, 64, weight_decay=1e-4),
     ),
     ("vae", "sparse"): _Entry(
         network={

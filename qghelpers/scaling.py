@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qghelpers.layout import IMAGE_SIZE
+from qghelpers.layout import IMAGE_SHAPE, IMAGE_SIZE
 
 if TYPE_CHECKING:
     from qghelpers.jets import JetImages
@@ -79,3 +79,8 @@ class LogScale(nn.Module):
 
 
 SCALINGS = {"zscore": ZScore, "log": LogScale}
+
+
+def blank(scaling: nn.Module) -> Tensor:
+    """An image without energy, scaled: `(3, 125, 125)`."""
+    return scaling(torch.zeros(1, IMAGE_SHAPE[2], *IMAGE_SHAPE[:2]))[0]

@@ -44,7 +44,8 @@ def fit(
         model: has a layer `scaling` and a method `loss(images)` that returns, for each jet, the
             `loss` to minimise and any parts of it worth recording, each with shape `(n,)`. If
             chance plays a part, it has a method `noise(n)` too, which draws it for n jets with
-            shape `(n, *)`, and `loss(images, noise)` takes it.
+            shape `(n, *)`, and `loss(images, noise)` takes it. If more than the scaling is to be
+            fitted before the first batch, it has a method `start_from(train)`.
         train, validation: disjoint jets; only the first change weights.
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
@@ -91,6 +92,8 @@ def fit(
             first_alone(fabric, runs.sweep, Path(out))
         elif out is not None:
             first_alone(fabric, runs.start, Path(out), config)
+        if before is None and hasattr(model, "start_from"):
+            model.start_from(train)
         torch.manual_seed(seed)
         training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:

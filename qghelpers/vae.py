@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qghelpers.jets import JetImages
 from qghelpers.layers import LastDouble, Residual, Towers, double, grow, halve, shrink
 from qghelpers.layout import TOWER_SIZE
 from qghelpers.likelihoods import LIKELIHOODS
+from qghelpers.principal import PrincipalComponents
 from qghelpers.prior import Prior
 from qghelpers.scaling import SCALINGS
 
+PRINCIPAL_JETS = 20_000  # are enough for some dozens of components, and a minute's work
 SIDE = 128  # the body "halves" brings images to 128 x 128, which halves evenly four times
 
 
@@ -104,9 +107,12 @@ class VAE(nn.Module):
         bounded: whether the posterior's variance stays below 1, the prior's, as that of the best
             posterior does. Where it is the exponential of any number, one strange jet can make
             it, and the divergence, as large as numbers get, and so end a training.
+        principal: whether the convolutions work beside the principal components of the training
+            jets, which are found before the training and stay as they are: encoder and decoder
+            then add to what these say, and learn what they miss.
 
     Raises:
-        ValueError: this likelihood and this scaling do not go together.
+        ValueError: this likelihood does not go with this scaling, or with `principal`.
     """
 
     def __init__(
@@ -122,10 +128,13 @@ class VAE(nn.Module):
         warm_up: int = 0,
         components: int = 1,
         bounded: bool = True,
+        principal: bool = False,
     ) -> None:
         super().__init__()
         if likelihood == "hurdle" and scaling != "log":
             raise ValueError(f'the likelihood "hurdle" needs scaling="log", not {scaling!r}')
+        if principal and LIKELIHOODS[likelihood].maps > 1:
+            raise ValueError(f"principal components say nothing of the maps of {likelihood!r}")
         build, usual = BODIES[body]
         widths = list(widths or usual)
         self.arguments = {
@@ -140,6 +149,7 @@ class VAE(nn.Module):
             "warm_up": warm_up,
             "components": components,
             "bounded": bounded,
+            "principal": principal,
         }
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
         self.bounded = bounded
@@ -158,24 +168,45 @@ class VAE(nn.Module):
             blank = torch.tensor(self.likelihood.blank)
             nn.init.zeros_(last.weight)
             last.bias.data.copy_(blank.repeat_interleave(len(last.bias) // len(blank)))
+        self.principal = PrincipalComponents(latent_dim) if principal else None
+        if principal:
+            nn.init.zeros_(self.to_posterior.weight)
+            nn.init.zeros_(self.to_posterior.bias)
+
+    def start_from(self, train: JetImages) -> None:
+        r"""Find the principal components of the scaled training jets, if they are asked for.
+
+        With them, the variance of the posterior starts at the one that costs least: a number that
+        moves the image by $s$ costs $s^2\sigma^2$ in squared error and $(\sigma^2 -
+        \log\sigma^2) / 2$ in divergence, which is least for $\sigma^2 = 1 / (1 + 2 s^2)$.
+        """
+        if self.principal is None:
+            return
+        self.principal.fit(self.scaling, train[:PRINCIPAL_JETS])
+        variance = 1 / (1 + 2 * self.principal.spread.square())
+        start = torch.logit(variance) if self.bounded else torch.log(variance)
+        self.to_posterior.bias.data[self.latent_dim :] = start
 
     def encode(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, each `(n, latent_dim)`."""
-        size = scaled.shape[-1]
+        size, resized = scaled.shape[-1], scaled
         if self.resize == "pad":
-            scaled = F.pad(scaled, (0, SIDE - size, 0, SIDE - size))
+            resized = F.pad(scaled, (0, SIDE - size, 0, SIDE - size))
         elif self.resize == "bilinear":
-            scaled = F.interpolate(scaled, size=(SIDE, SIDE), mode="bilinear")
-        posterior = self.to_posterior(self.encoder(scaled).flatten(1))
+            resized = F.interpolate(scaled, size=(SIDE, SIDE), mode="bilinear")
+        posterior = self.to_posterior(self.encoder(resized).flatten(1))
         mu, log_variance = posterior.float().chunk(2, dim=1)
+        if self.principal is not None:
+            mu = mu + self.principal.encode(scaled)
         return mu, F.logsigmoid(log_variance) if self.bounded else log_variance
 
     def maps(self, z: Tensor, size: int = 125) -> Tensor:
         """What the likelihood needs to know: `(n, 3 * likelihood.maps, size, size)`."""
         maps = self.decoder(self.from_latent(z))
         if self.resize == "bilinear":
-            return F.interpolate(maps, size=(size, size), mode="bilinear")
-        return maps[..., :size, :size]
+            maps = F.interpolate(maps, size=(size, size), mode="bilinear")
+        maps = maps[..., :size, :size]
+        return maps if self.principal is None else maps + self.principal.decode(z)
 
     def decode(self, z: Tensor, size: int = 125) -> Tensor:
         """Mean scaled images `(n, 3, size, size)` from latent vectors `(n, latent_dim)`."""

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from qghelpers import VAE, build, vae_loss
+from qghelpers import VAE, ZScore, baselines, build, metrics, vae, vae_loss
 from qghelpers.layers import LastDouble, Merge, refine
+from qghelpers.principal import PrincipalComponents
 from qghelpers.unet import l1_loss
 
 NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
@@ -131,3 +132,45 @@ def test_the_last_doubling_is_a_transposed_convolution_with_its_bias():
     plain.load_state_dict(last.state_dict())
     x = torch.randn(2, 8, 5, 5)
     torch.testing.assert_close(last(x), plain(x))
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_beside_principal_components_a_vae_starts_as_the_best_linear_one(jets, bounded):
+    torch.manual_seed(0)
+    model = VAE(latent_dim=8, zero_init=True, principal=True, bounded=bounded).eval()
+    model.scaling.fit(jets)
+    model.start_from(jets)
+    linear = baselines.pca(model.scaling, jets, 8)
+    images = jets.images(range(16))
+    torch.testing.assert_close(model.reconstruct(images), linear.reconstruct(images))
+
+    mu, log_variance = model.encode(model.scaling(jets.images()))
+    torch.testing.assert_close(mu.mean(dim=0), torch.zeros(8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mu.std(dim=0), torch.ones(8))
+    log_variance = log_variance[0].requires_grad_()
+    blur = model.principal.decode(torch.diag(torch.exp(0.5 * log_variance)))
+    error = (blur - model.principal.centre.view(3, 125, 125)).square().sum()
+    (slope,) = torch.autograd.grad(error + vae.kl_divergence(mu[:1], log_variance), log_variance)
+    torch.testing.assert_close(slope, torch.zeros(8), atol=1e-3, rtol=0)
+
+
+def test_principal_components_beyond_what_the_jets_have_stay_zero(jets):
+    few = jets[[0, 1, 2, 2]]  # three different ones: two directions
+    scaling = ZScore().fit(few)
+    linear = PrincipalComponents(5).fit(scaling, few)
+    assert (linear.encode(scaling(jets.images()))[:, 2:] == 0).all()
+    scaled = scaling(few.images())
+    error = (linear.decode(linear.encode(scaled)) - scaled).abs().max()
+    assert error < 1e-4 * scaled.abs().max()
+    with pytest.raises(ValueError, match="two jets or more"):
+        linear.fit(scaling, jets[:1])
+
+
+def test_principal_components_count_as_parameters_and_know_one_map_alone(jets):
+    with_them, without = (
+        metrics.compare({"": VAE(principal=given)}, ZScore(), jets[:2])[""]["parameters"][0]
+        for given in (True, False)
+    )
+    assert with_them - without == 33 * 46_875 + 32
+    with pytest.raises(ValueError, match="nothing of the maps of 'hurdle'"):
+        VAE(scaling="log", likelihood="hurdle", principal=True)

@@ -13,6 +13,7 @@ import torch
 import qghelpers as qg
 from qghelpers import checkpoints, runs
 from qghelpers.loop import validate
+from qghelpers.principal import PrincipalComponents
 from qghelpers.recipes import get_recipe
 
 FLOAT32 = qg.Engine(precision="32-true", compile=False)
@@ -58,6 +59,19 @@ def test_a_run_folder_is_filled_and_can_be_loaded(parts, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["network"] == "vae"
     assert config["train"] == {"jets": len(parts[0]), "fingerprint": parts[0].fingerprint()}
+
+
+def test_principal_components_are_found_once_and_stay_as_they_are(parts, tmp_path, monkeypatch):
+    recipe = small("vae", "fast", 1)
+    model = small_vae(zero_init=True, principal=True)
+    qg.fit(model, *parts, recipe, out=tmp_path)
+    found = qg.ZScore().fit(parts[0])
+    found = PrincipalComponents(3).fit(found, parts[0])
+    assert same(found.state_dict(), model.principal.state_dict())
+    monkeypatch.setattr(qg.VAE, "start_from", None)
+    again = small_vae(zero_init=True, principal=True)
+    qg.fit(again, *parts, recipe, out=tmp_path, resume=True)
+    assert same(weights(again), weights(model))
 
 
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(parts, tmp_path):

@@ -89,6 +89,8 @@ def ours(network: str, recipe: str, path: Path):
     torch.manual_seed(0)
     model = qg.build(network, recipe)
     model.scaling.fit(train)
+    if hasattr(model, "start_from"):
+        model.start_from(jets)
     plain = qg.get_recipe(network, "reference", epochs=1000)
     fabric, engine = devices.start(qg.Engine(), model, train.images(range(BATCH)), 10**9)
     training = Training(fabric, engine, model, plain, train, jets[-BATCH:], seed=0)
