@@ -171,7 +171,7 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
 def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, capfd):
     path = changed(sample_file, tmp_path / "gluons.hdf5", "y", lambda y: 0 * y)
     options = ["--out", str(tmp_path / "run"), "--epochs", "1", "--limit", "50"]
-    assert main(["train", "vae", "--data", path, *options]) == 0
+    assert main(["train", "vae", "--data", path, *options, "--batch-size", "32"]) == 0
     first = capfd.readouterr().err.splitlines()[0]
     assert first.startswith(f"{path}: all jets are of one kind (50 jets (50 gluon)): ")
 
