@@ -3,7 +3,7 @@
 `reference` is the baseline: what the documents that this project grew out of describe.
 `fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
 reaches what `reference` ends with in fewer epochs (`benchmark training`); the VAE starts from the
-principal components of the jets, the best that can be had without training. Change it here.
+principal components of the jets, the best linear autoencoder. Change it here.
 `sparse`, of the VAE alone, minimises another loss, made for images of which most pixels are zero.
 `hidden`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
 """
