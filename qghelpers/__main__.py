@@ -6,17 +6,11 @@ import runpy
 import sys
 from pathlib import Path
 
-import torch
-
 import qghelpers as qg
-from qghelpers import runs
-from qghelpers.devices import is_first_process
-from qghelpers.evaluation import evaluate
-from qghelpers.inspection import inspect
 from qghelpers.layout import PROCESSES
-from qghelpers.metrics import format_table
-from qghelpers.recipes import RECIPES
 from qghelpers.simulate import PILEUP, simulate
+
+# Each command imports what it needs: all of it together takes seconds, even to report a typo.
 
 INTERRUPTED = 130  # the exit code that shells use
 BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks"
@@ -61,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("network", choices=("vae", "unet"))
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--recipe", choices=RECIPES, default="fast")
+    command.add_argument("--recipe", default="fast", help="such as reference (%(default)s)")
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
     command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
     command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")
@@ -102,7 +96,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _inspect(args: argparse.Namespace) -> None:
+    from qghelpers.inspection import inspect
+
+    for path in args.files:
+        print(inspect(path))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from qghelpers.evaluation import evaluate
+
+    print(qg.metrics.format_table(evaluate(args.run, args.data, args.fit_on, args.beside)))
+
+
 def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from qghelpers import runs
+    from qghelpers.devices import is_first_process
+
     recipe = qg.get_recipe(
         args.network, args.recipe, args.epochs, batch_size=args.batch_size, lr=args.lr
     )
@@ -143,7 +155,7 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _warn_of_one_label(jets: qg.JetImages, paths: list[Path]) -> None:
+def _warn_of_one_label(jets: "qg.JetImages", paths: list[Path]) -> None:
     if len(set(jets.labels)) == 1:
         print(
             f"{' '.join(map(str, paths))}: all jets are of one kind ({jets}): the network is "
@@ -181,15 +193,16 @@ def main(arguments: list[str] | None = None) -> int:
             )
             print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
         elif args.command == "inspect":
-            for path in args.files:
-                print(inspect(path))
+            _inspect(args)
         elif args.command == "train":
             return _train(args)
         elif args.command == "evaluate":
-            print(format_table(evaluate(args.run, args.data, args.fit_on, args.beside)))
+            _evaluate(args)
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:
+        from qghelpers.devices import is_first_process
+
         if is_first_process():  # the others know nothing more
             message = " ".join(str(error).split())
             print(f"qghelpers {args.command}: {message}", file=sys.stderr)

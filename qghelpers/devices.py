@@ -4,19 +4,21 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from qghelpers import probe
 from qghelpers.engine import Engine
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 def start(
     engine: Engine, model: nn.Module, images: Tensor, run_images: int
-) -> tuple[Fabric, Engine]:
+) -> tuple["Fabric", Engine]:
     """Start the processes, and settle what the engine leaves open.
 
     Args:
@@ -47,7 +49,9 @@ def start(
     return fabric, engine
 
 
-def _fabric(**settings: Any) -> Fabric:
+def _fabric(**settings: Any) -> "Fabric":
+    from lightning_fabric import Fabric  # takes a second, and only a training needs it
+
     try:
         return Fabric(**settings)
     except (RuntimeError, ValueError) as error:  # a device or precision that is not there

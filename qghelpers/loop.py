@@ -5,10 +5,9 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
@@ -19,6 +18,9 @@ from qghelpers.interruption import Interruption
 from qghelpers.jets import JetImages
 from qghelpers.progress import Bar
 from qghelpers.recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CPU_VALIDATION = 32  # images at a time
 
@@ -37,7 +39,7 @@ class Training:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "Fabric",
         engine: Engine,
         model: nn.Module,
         recipe: Recipe,
@@ -208,7 +210,7 @@ class Saver:
         checkpoints.save(self._folder, state)
 
 
-def first_alone(fabric: Fabric, action: Callable[..., None], *args: Any) -> None:
+def first_alone(fabric: "Fabric", action: Callable[..., None], *args: Any) -> None:
     """Let the first process act; if it fails, all fail alike."""
     error = None
     if fabric.global_rank == 0:
@@ -227,7 +229,7 @@ def validate(
     model: nn.Module,
     jets: JetImages,
     batch_size: int,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     interruption: Interruption | None = None,
 ) -> dict[str, float]:
     """Mean over `jets` of every part of the network's loss, in evaluation mode and float32.

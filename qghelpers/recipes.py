@@ -77,9 +77,6 @@ _TABLE = {
 }
 
 
-RECIPES = tuple(dict.fromkeys(recipe for _, recipe in _TABLE))
-
-
 def build(network: str, recipe: str = "fast") -> nn.Module:
     """A fresh network ("vae" or "unet") as this recipe, such as "reference", has it."""
     return NETWORKS[network](**_entry(network, recipe).network)
@@ -110,7 +107,8 @@ def get_recipe(
 
 def _entry(network: str, recipe: str) -> _Entry:
     if (network, recipe) not in _TABLE:
-        raise ValueError(f"no recipe {recipe!r} for {network!r}: there are {sorted(_TABLE)}")
+        known = ", ".join(" ".join(names) for names in _TABLE)
+        raise ValueError(f"no recipe {network} {recipe}: there are {known}")
     return _TABLE[network, recipe]
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
 from qghelpers.layout import PUBLIC_LARGEST
@@ -88,6 +89,10 @@ def test_inspect_takes_several_files(sample_file, capfd):
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--limit", "2"], "too few"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--epochs", "0"], "epochs is 0"),
         (["train", "vae", "--data", "{sample}", "--out", "/proc/r"], "cannot be made"),
+        (
+            ["train", "unet", "--data", "{sample}", "--out", "{}/r", "--recipe", "sparse"],
+            "there are",
+        ),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--lr", "0"], "lr is 0"),
         (
             ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--batch-size", "400"],
@@ -182,3 +187,16 @@ def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{path}: 2 qcd jets, seed 0\n"
     assert "2/2" in done.stderr
+
+
+def test_nothing_is_imported_before_it_is_needed():
+    heavy = {"torch", "matplotlib", "sklearn", "lightning_fabric"}
+    program = f"import sys, qghelpers.__main__; print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_all_that_the_package_offers_is_there():
+    assert {"VAE", "fit", "load_jets", "plots"} <= set(qg.__all__)
+    assert all(getattr(qg, name) for name in qg.__all__)

@@ -1,0 +1,31 @@
+# What the package offers by itself, `import qghelpers as qg`; `__init__.py` reads this list.
+
+from . import anomaly as anomaly
+from . import baselines as baselines
+from . import latent as latent
+from . import layout as layout
+from . import metrics as metrics
+from . import observables as observables
+from . import plots as plots
+from .claims import claim as claim
+from .engine import Engine as Engine
+from .files import DataError as DataError
+from .jets import JetImages as JetImages
+from .loading import home as home
+from .loading import load_jets as load_jets
+from .metrics import reconstruct as reconstruct
+from .pretrained import load_pretrained as load_pretrained
+from .pretrained import pretrained_card as pretrained_card
+from .progress import TensorBoard as TensorBoard
+from .recipes import Recipe as Recipe
+from .recipes import build as build
+from .recipes import get_recipe as get_recipe
+from .runs import load_run as load_run
+from .runs import read_history as read_history
+from .scaling import LogScale as LogScale
+from .scaling import ZScore as ZScore
+from .training import fit as fit
+from .unet import UNetAutoencoder as UNetAutoencoder
+from .vae import VAE as VAE
+from .vae import vae_loss as vae_loss
+from .widgets import LossCurve as LossCurve
