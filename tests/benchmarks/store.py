@@ -140,12 +140,12 @@ def batches(path: Path) -> None:
 OPEN = """
 import sys, time
 from pathlib import Path
-import qghelpers as qg
+from qghelpers import ZScore, load_jets
 started = time.perf_counter()
-jets = qg.load_jets(sys.argv[1])
+jets = load_jets(sys.argv[1])
 opened = time.perf_counter() - started
 train, validation, test = jets.split()
-qg.ZScore().fit(train)
+ZScore().fit(train)
 for count, batch in enumerate(train.batches(128, shuffle=0)):
     if count == 300:
         break
