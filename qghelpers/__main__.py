@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("network", choices=("vae", "unet"))
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--recipe", default="fast", help="such as reference (%(default)s)")
+    command.add_argument(
+        "--recipe", default="fast", help="one of qghelpers/recipes.py (%(default)s)"
+    )
     command.add_argument("--epochs", type=int, help="instead of the recipe's")
     command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
     command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")
