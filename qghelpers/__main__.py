@@ -8,6 +8,7 @@ from pathlib import Path
 
 import qghelpers as qg
 from qghelpers.layout import PROCESSES
+from qghelpers.ranks import is_first_process
 from qghelpers.simulate import PILEUP, simulate
 
 # Each command imports what it needs: all of it together takes seconds, even to report a typo.
@@ -115,7 +116,6 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from qghelpers import runs
-    from qghelpers.devices import is_first_process
 
     recipe = qg.get_recipe(
         args.network, args.recipe, args.epochs, batch_size=args.batch_size, lr=args.lr
@@ -203,8 +203,6 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:
-        from qghelpers.devices import is_first_process
-
         if is_first_process():  # the others know nothing more
             message = " ".join(str(error).split())
             print(f"qghelpers {args.command}: {message}", file=sys.stderr)

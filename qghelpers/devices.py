@@ -77,9 +77,3 @@ def _placement(engine: Engine) -> tuple[dict[str, Any], bool]:
         if number < 1:
             raise ValueError(f"{name} is {number}: it must be above 0")
     return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one to speak, of those that were started together."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"

@@ -17,6 +17,7 @@ from qghelpers.interruption import interruptible
 from qghelpers.jets import JetImages
 from qghelpers.loop import Saver, Stopped, Training, first_alone
 from qghelpers.progress import Bar
+from qghelpers.ranks import is_first_process
 from qghelpers.recipes import Recipe, get_recipe, name_of
 
 
@@ -77,7 +78,7 @@ def fit(
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
     before = runs.resumed(out, config) if resume else None
-    if resume and before is None and devices.is_first_process():
+    if resume and before is None and is_first_process():
         tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
     engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
     with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):

@@ -91,7 +91,7 @@ def test_inspect_takes_several_files(sample_file, capfd):
         (["train", "vae", "--data", "{sample}", "--out", "/proc/r"], "cannot be made"),
         (
             ["train", "unet", "--data", "{sample}", "--out", "{}/r", "--recipe", "sparse"],
-            "there are",
+            "no recipe unet sparse: there are unet reference, unet fast, unet hidden, vae",
         ),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--lr", "0"], "lr is 0"),
         (
