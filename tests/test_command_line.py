@@ -200,3 +200,13 @@ def test_nothing_is_imported_before_it_is_needed():
 def test_all_that_the_package_offers_is_there():
     assert {"VAE", "fit", "load_jets", "plots"} <= set(qg.__all__)
     assert all(getattr(qg, name) for name in qg.__all__)
+
+
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_alone_speaks(capfd, monkeypatch, variable, rank, lines):
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, rank)
+    assert main(["simulate", "/none/jets.hdf5", "--jets", "5"]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == lines
