@@ -21,8 +21,8 @@ os.environ["QGHELPERS_EPOCHS"] = "6"
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.items and not session.config.option.collectonly:
-        from qghelpers.loading import SAMPLE_FILE
-        from qghelpers.simulate import simulate
+        from qghelpers.load import SAMPLE_FILE
+        from qghelpers.simulation.simulate import simulate
 
         (HOME / "data").mkdir(parents=True)
         simulate(HOME / "data" / SAMPLE_FILE, JETS, SEED, workers=1)
@@ -34,7 +34,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def sample_file() -> Path:
-    from qghelpers.loading import SAMPLE_FILE
+    from qghelpers.load import SAMPLE_FILE
 
     return HOME / "data" / SAMPLE_FILE
 

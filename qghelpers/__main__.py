@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import qghelpers as qg
-from qghelpers.layout import PROCESSES
-from qghelpers.ranks import is_first_process
-from qghelpers.simulate import PILEUP, simulate
+from qghelpers.data.layout import PROCESSES
+from qghelpers.simulation.simulate import PILEUP, simulate
+from qghelpers.training.ranks import is_first_process
 
 # Each command imports what it needs: all of it together takes seconds, even to report a typo.
 
@@ -100,14 +100,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from qghelpers.inspection import inspect
+    from qghelpers.data.inspection import inspect
 
     for path in args.files:
         print(inspect(path))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from qghelpers.evaluation import evaluate
+    from qghelpers.analysis.evaluation import evaluate
 
     print(qg.metrics.format_table(evaluate(args.run, args.data, args.fit_on, args.beside)))
 
@@ -115,7 +115,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
-    from qghelpers import runs
+    from qghelpers.training import runs
 
     recipe = qg.get_recipe(
         args.network, args.recipe, args.epochs, batch_size=args.batch_size, lr=args.lr

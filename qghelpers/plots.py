@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from qghelpers.latent import robust_limits
-from qghelpers.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
+from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
 
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
@@ -177,6 +176,19 @@ def loss_curves(history: list[dict[str, float]], zero: float | None = None) -> F
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return figure
+
+
+def robust_limits(values: np.ndarray) -> tuple[float, float]:
+    """Axis limits around all values but the outliers, with a margin of a tenth.
+
+    Outliers lie more than three interquartile ranges beyond the middle half of the values
+    (the outer fences of Tukey, "Exploratory Data Analysis", 1977), however few values there are.
+    """
+    first, third = np.quantile(values, [0.25, 0.75])
+    reach = 3 * (third - first)
+    kept = values[(values >= first - reach) & (values <= third + reach)]
+    margin = 0.1 * (kept.max() - kept.min())
+    return float(kept.min() - margin), float(kept.max() + margin)
 
 
 def scatter_by_label(points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:

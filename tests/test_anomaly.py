@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from qghelpers import VAE, anomaly, layout
+from qghelpers import VAE
+from qghelpers.analysis import anomaly
+from qghelpers.data import layout
 
 
 def test_scores_are_the_losses_and_plain_sums(jets):

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from qghelpers import DataError, cache, load_jets, reading
+from qghelpers import DataError, load_jets
+from qghelpers.data import cache, reading
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def test_two_processes_at_once(path):
 SLOW = (
     """
 import sys, time
-from qghelpers import cache
+from qghelpers.data import cache
 read = cache.read_blocks
 def slow(images):
     for block in read(images):

@@ -11,7 +11,7 @@ import pytest
 import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
-from qghelpers.layout import PUBLIC_LARGEST
+from qghelpers.data.layout import PUBLIC_LARGEST
 
 
 def changed(sample_file, path, key, change):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from qghelpers.detector import (
+from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
+from qghelpers.simulation.detector import (
     Detector,
     Particles,
     deposits,
@@ -13,7 +14,6 @@ from qghelpers.detector import (
     read_out,
     spread,
 )
-from qghelpers.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
 
 PERFECT = Detector(
     track_efficiency=1,

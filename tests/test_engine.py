@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers import checkpoints, devices, probe
-from qghelpers import engine as engines
-from qghelpers.recipes import NETWORKS, get_recipe
+from qghelpers.training import checkpoints, devices, probe
+from qghelpers.training import engine as engines
+from qghelpers.training.recipes import NETWORKS, get_recipe
 
 PLAIN = qg.Engine(
     precision="32-true", channels_last=False, fused=False, compile=False, keep_memory=False

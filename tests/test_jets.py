@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from qghelpers import load_jets, loading
-from qghelpers.layout import PUBLIC_FILE
+from qghelpers import load as loading
+from qghelpers import load_jets
+from qghelpers.data.layout import PUBLIC_FILE
 
 
 @pytest.fixture(scope="module")

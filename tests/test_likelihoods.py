@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Bernoulli, Gamma, Normal
 
 from qghelpers import VAE, LogScale
-from qghelpers.layout import TOWER_SIZE
-from qghelpers.likelihoods import (
+from qghelpers.data.layout import TOWER_SIZE
+from qghelpers.networks.likelihoods import (
     LIKELIHOODS,
     Gaussian,
     Hurdle,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from qghelpers import LogScale, ZScore, baselines, build, metrics, observables
-from qghelpers.baselines import Baseline
+from qghelpers import LogScale, ZScore, build
+from qghelpers.analysis import baselines, metrics, observables
+from qghelpers.analysis.baselines import Baseline
 
 
 @pytest.fixture(scope="module")

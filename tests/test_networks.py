@@ -5,10 +5,12 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from qghelpers import VAE, ZScore, baselines, build, metrics, vae, vae_loss
-from qghelpers.layers import LastDouble, Merge, refine
-from qghelpers.principal import PrincipalComponents
-from qghelpers.unet import l1_loss
+from qghelpers import VAE, ZScore, build, vae_loss
+from qghelpers.analysis import baselines, metrics
+from qghelpers.networks import vae
+from qghelpers.networks.layers import LastDouble, Merge, refine
+from qghelpers.networks.pca import PrincipalComponents
+from qghelpers.networks.unet import l1_loss
 
 NETWORKS = [("vae", "reference"), ("vae", "fast"), ("unet", "reference"), ("unet", "fast")]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from qghelpers import observables
-from qghelpers.layout import IMAGE_SIZE, PIXEL_WIDTH
+from qghelpers.analysis import observables
+from qghelpers.data.layout import IMAGE_SIZE, PIXEL_WIDTH
 
 CENTRE = IMAGE_SIZE // 2
 

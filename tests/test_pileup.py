@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qghelpers import pileup
-from qghelpers.detector import Particles
+from qghelpers.simulation import pileup
+from qghelpers.simulation.detector import Particles
 
 
 @pytest.fixture(scope="module")

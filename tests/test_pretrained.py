@@ -5,8 +5,9 @@ import torch
 from scipy.stats import spearmanr, wasserstein_distance
 
 import qghelpers as qg
-from qghelpers import baselines, latent, metrics, observables, pretrained, runs
-from qghelpers.prior import Prior
+from qghelpers.analysis import baselines, latent, metrics, observables, pretrained
+from qghelpers.networks.prior import Prior
+from qghelpers.training import runs
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
 LARGEST = 6e6  # bytes

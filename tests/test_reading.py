@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store import bits, images
 
-from qghelpers import reading
-from qghelpers.files import DataError
-from qghelpers.packing import AT_ONCE
-from qghelpers.store import SparseImages
+from qghelpers.data import reading
+from qghelpers.data.files import DataError
+from qghelpers.data.packing import AT_ONCE
+from qghelpers.data.sparse import SparseImages
 
 FILTERS = (
     {},

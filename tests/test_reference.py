@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import qghelpers as qg
-from qghelpers import recipes
-from qghelpers.loop import _optimizer, _scheduler
+from qghelpers.training import recipes
+from qghelpers.training.loop import _optimizer, _scheduler
 
 
 @pytest.fixture

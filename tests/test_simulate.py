@@ -9,11 +9,14 @@ import joblib
 import numpy as np
 import pytest
 
-from qghelpers import DataError, collisions, layout, load_jets, pileup
-from qghelpers import simulate as simulation
+from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
-from qghelpers.layout import GLUON, NEITHER, QUARK
-from qghelpers.processes import PROCESSES
+from qghelpers.data import layout
+from qghelpers.data.layout import GLUON, NEITHER, QUARK
+from qghelpers.simulation import pileup
+from qghelpers.simulation import pythia as collisions
+from qghelpers.simulation import simulate as simulation
+from qghelpers.simulation.processes import PROCESSES
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qghelpers.packing import AT_ONCE, Packer
-from qghelpers.store import PIXELS, TOWERS, JoinedImages, ResidentImages, SparseImages
+from qghelpers.data.packing import AT_ONCE, Packer
+from qghelpers.data.sparse import PIXELS, TOWERS, JoinedImages, ResidentImages, SparseImages
 
 ODD = (0.0, -0.0, 1.0, -1.0, 756.6, 1e-45, np.nan, np.inf)
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers import checkpoints, runs
-from qghelpers.loop import validate
-from qghelpers.principal import PrincipalComponents
-from qghelpers.recipes import get_recipe
+from qghelpers.networks.pca import PrincipalComponents
+from qghelpers.training import checkpoints, runs
+from qghelpers.training.loop import validate
+from qghelpers.training.recipes import get_recipe
 
 FLOAT32 = qg.Engine(precision="32-true", compile=False)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import qghelpers as qg
-from qghelpers import layout
-from qghelpers.processes import PROCESSES
-from qghelpers.simulate import simulate
+from qghelpers.data import layout
+from qghelpers.simulation.processes import PROCESSES
+from qghelpers.simulation.simulate import simulate
 
 JETS, SEED = 4000, 31337
 OTHERS = 2000  # jets of each other process, and of gluon jets to compare them with

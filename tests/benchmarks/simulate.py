@@ -14,8 +14,8 @@ from statistics import median
 import psutil
 from joblib.externals.loky import get_reusable_executor
 
-from qghelpers.pileup import load_pool
-from qghelpers.simulate import BLOCK, PILEUP, simulate
+from qghelpers.simulation.pileup import load_pool
+from qghelpers.simulation.simulate import BLOCK, PILEUP, simulate
 
 JETS = 4 * BLOCK  # for each worker
 REPEATS = 3

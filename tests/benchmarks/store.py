@@ -18,7 +18,8 @@ import torch
 from joblib import cpu_count
 from tqdm import tqdm
 
-from qghelpers import cache, layout, load_jets, reading
+from qghelpers import load_jets
+from qghelpers.data import cache, layout, reading
 
 JETS = 139_306
 PART = 16_384  # jets of the file that conversions are timed on

@@ -13,8 +13,8 @@ from torch import nn
 from tqdm import tqdm
 
 import qghelpers as qg
-from qghelpers.anomaly import auc
-from qghelpers.simulate import simulate
+from qghelpers.analysis.anomaly import auc
+from qghelpers.simulation.simulate import simulate
 
 TRAIN, TEST = 12_000, 3000
 SEED = 500

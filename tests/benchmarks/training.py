@@ -27,14 +27,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import qghelpers as qg
-from qghelpers import baselines, devices
-from qghelpers.engine import kept_memory
-from qghelpers.interruption import Interruption
-from qghelpers.loop import Saver, Training
-from qghelpers.progress import Bar
-from qghelpers.simulate import simulate
-from qghelpers.unet import l1_loss
-from qghelpers.vae import vae_loss
+from qghelpers.analysis import baselines
+from qghelpers.networks.unet import l1_loss
+from qghelpers.networks.vae import vae_loss
+from qghelpers.simulation.simulate import simulate
+from qghelpers.training import devices
+from qghelpers.training.engine import kept_memory
+from qghelpers.training.interruption import Interruption
+from qghelpers.training.loop import Saver, Training
+from qghelpers.training.progress import Bar
 
 SIMULATED, SEED = 25_000, 606
 JETS = 20_000  # in memory

@@ -1,0 +1,133 @@
+"""What an autoencoder has learnt: encode jets, look at the cloud, walk through it."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from torch import Tensor, nn
+
+from qghelpers.data.jets import JetImages
+from qghelpers.networks.vae import VAE
+
+
+@torch.no_grad()
+def encode(model: VAE, jets: JetImages, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log variance of the posterior of every jet, each with shape `(n, latent_dim)`."""
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
+    mu, log_variance = (torch.cat(part).float().cpu().numpy() for part in zip(*parts, strict=True))
+    return mu, log_variance
+
+
+@torch.no_grad()
+def bottleneck(model: nn.Module, jets: JetImages, batch_size: int = 256) -> np.ndarray:
+    """All that an autoencoder's smallest layer holds of every jet, with shape `(n, k)`.
+
+    Of a VAE the means of the posteriors; of a U-Net, the maps before the first step up.
+    """
+    if isinstance(model, VAE):
+        return encode(model, jets, batch_size)[0]
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
+    return torch.cat(parts).flatten(1).float().cpu().numpy()
+
+
+def fit_prior(model: VAE, jets: JetImages, seed: int = 0) -> VAE:
+    """Fit the prior of the model, in place, to the posteriors and the totals of these jets."""
+    mu, log_variance = encode(model, jets)
+    noise = np.random.default_rng(seed).standard_normal(mu.shape)
+    device = next(model.parameters()).device
+    batches = (model.scaling(images.to(device)) for images in jets.batches(256))
+    totals = torch.cat([model.likelihood.totals_of(scaled) for scaled in batches])
+    model.prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals.cpu().numpy())
+    return model
+
+
+def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates on the two directions of largest variance, and the variance shares of all.
+
+    Args:
+        mu: with shape `(n, latent_dim)`.
+
+    Returns:
+        Arrays with shapes `(n, 2)` and `(latent_dim,)` (or `(n,)` with fewer jets than that).
+    """
+    pca = PCA(random_state=0).fit(mu)
+    return pca.transform(mu)[:, :2], pca.explained_variance_ratio_
+
+
+def kl_per_dimension(mu: np.ndarray, log_variance: np.ndarray) -> np.ndarray:
+    """Mean divergence from the prior of each latent number in nats, with shape `(latent_dim,)`."""
+    return (-0.5 * (1 + log_variance - mu**2 - np.exp(log_variance))).mean(axis=0)
+
+
+def active_dimensions(mu: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Which latent numbers vary from jet to jet: variance of their means above `threshold`.
+
+    The criterion of Burda, Grosse and Salakhutdinov, arXiv:1509.00519.
+    """
+    return mu.var(axis=0) > threshold
+
+
+@torch.no_grad()
+def traverse(model: VAE, centre: np.ndarray, dimension: int, values: np.ndarray) -> Tensor:
+    """Decode a walk along one latent dimension: scaled images `(len(values), 3, 125, 125)`."""
+    z = torch.tensor(centre, dtype=torch.float32).repeat(len(values), 1)
+    z[:, dimension] = torch.as_tensor(values, dtype=torch.float32)
+    return model.eval().decode(z.to(next(model.parameters()).device)).cpu()
+
+
+def linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Score of the test jets by a logistic regression on frozen features.
+
+    Args:
+        train, test: features with shape `(n, k)`.
+        labels: of the training jets, with shape `(n,)`.
+
+    Returns:
+        Scores with shape `(len(test),)`, larger for label 1.
+    """
+    return _probe().fit(train, labels).decision_function(test)
+
+
+def cross_probe(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Score of every jet by a probe that was fitted on four fifths of the jets, without this one.
+
+    Where jets are few, this judges a representation more precisely than a small test part.
+
+    Args:
+        features: frozen, with shape `(n, k)`.
+        labels: with shape `(n,)`.
+
+    Returns:
+        Scores with shape `(n,)`, larger for label 1.
+    """
+    return cross_val_predict(_probe(), features, labels, cv=5, method="decision_function")
+
+
+def explained(features: np.ndarray, values: np.ndarray) -> float:
+    """How much of a quantity a linear fit to frozen features predicts: R2, cross-validated.
+
+    1 is all of it; 0 is no better than the mean. Ridge regression (Hoerl and Kennard,
+    Technometrics 12 (1970) 55), of a strength chosen inside each fifth's training jets. Each
+    feature goes in by its quantiles, as a Gaussian: else a single jet far out bends the line.
+
+    Args:
+        features: with shape `(n, k)`.
+        values: of each jet, with shape `(n,)`.
+    """
+    quantiles = QuantileTransformer(
+        n_quantiles=min(100, len(values) // 2), output_distribution="normal", random_state=0
+    )
+    ridge = make_pipeline(quantiles, RidgeCV(np.logspace(-2, 4, 13)))
+    predicted = cross_val_predict(ridge, features, values, cv=5)
+    return 1 - float(((predicted - values) ** 2).mean() / values.var())
+
+
+def _probe():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

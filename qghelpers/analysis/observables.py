@@ -1,0 +1,106 @@
+"""What a physicist would measure of a jet image, and how far two samples of it are apart.
+
+Pixels are taken as massless particles whose transverse momentum is the pixel's energy, with
+the image's centre at eta = phi = 0. Negative pixels, which reconstructions may have, count as 0.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qghelpers.data.jets import JetImages
+from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH, SMALLEST_DEPOSITS
+
+LIT = tuple(deposit / 2 for deposit in SMALLEST_DEPOSITS)  # GeV a pixel
+C1_EXPONENT = 0.2
+NAMES = (
+    *(f"energy {channel}" for channel in CHANNELS),
+    *(f"lit {channel}" for channel in CHANNELS),
+    "girth",
+    "pTD",
+    "C1",
+    "mass",
+)
+
+
+def lit(images: Tensor) -> Tensor:
+    """Which pixels of `(n, 3, H, W)` in GeV/100 are above what a detector would notice."""
+    return images > images.new_tensor(LIT).view(3, 1, 1) / GEV_PER_UNIT
+
+
+def observables(images: Tensor) -> dict[str, np.ndarray]:
+    r"""Ten observables of each image; the last four are those of ECAL and HCAL together.
+
+    With transverse momenta $p_i$, their sum $P$, and distances $\Delta R$ in eta and phi:
+
+    - `energy` of each channel in GeV, and its number of `lit` pixels;
+    - `girth`: $\sum_i p_i \, \Delta R_i / P$, around the axis $\sum_i p_i \, (\eta, \phi)_i / P$
+      (Gallicchio and Schwartz, arXiv:1106.3076);
+    - `pTD`: $\sqrt{\sum_i p_i^2} / P$ (CMS PAS JME-13-002);
+    - `C1`: $\sum_{i<j} p_i \, p_j \, \Delta R_{ij}^{0.2} / P^2$ (Larkoski, Salam and Thaler,
+      arXiv:1305.0007);
+    - `mass` in GeV, of the sum of all four-momenta.
+
+    Args:
+        images: in GeV/100, with shape `(n, 3, 125, 125)`.
+
+    Returns:
+        For each of `NAMES`, float64 with shape `(n,)`; 0 where an image has no energy.
+    """
+    gev = images.double().clamp_min(0) * GEV_PER_UNIT
+    energy, counts = gev.sum(dim=(2, 3)), lit(images).sum(dim=(2, 3))
+    calorimeter = gev[:, 1] + gev[:, 2]
+    shape = (_girth(calorimeter), _ptd(calorimeter), _c1(calorimeter), _mass(calorimeter))
+    values = (*energy.T, *counts.double().T, *shape)
+    return {name: value.cpu().numpy() for name, value in zip(NAMES, values, strict=True)}
+
+
+def _places(like: Tensor) -> Tensor:
+    """Eta, or phi, of each row, or column, relative to the centre."""
+    return (torch.arange(IMAGE_SIZE).to(like) - (IMAGE_SIZE - 1) / 2) * PIXEL_WIDTH
+
+
+def _sum(pt: Tensor) -> Tensor:
+    return pt.sum(dim=(1, 2)).clamp_min(1e-12)
+
+
+def _girth(pt: Tensor) -> Tensor:
+    places = _places(pt)
+    eta = (pt.sum(dim=2) @ places) / _sum(pt)
+    phi = (pt.sum(dim=1) @ places) / _sum(pt)
+    distance = torch.hypot(
+        places[None, :, None] - eta[:, None, None], places[None, None] - phi[:, None, None]
+    )
+    return (pt * distance).sum(dim=(1, 2)) / _sum(pt)
+
+
+def _ptd(pt: Tensor) -> Tensor:
+    return pt.square().sum(dim=(1, 2)).sqrt() / _sum(pt)
+
+
+def _c1(pt: Tensor) -> Tensor:
+    """All pairs at once: the image's correlation with itself, weighted with the distance.
+
+    By Parseval's theorem that is a sum over its power spectrum.
+    """
+    size = 2 * IMAGE_SIZE  # far enough that nothing wraps around
+    steps = torch.fft.fftfreq(size, 1 / size).to(pt) * PIXEL_WIDTH
+    weight = torch.fft.rfft2(torch.hypot(steps[:, None], steps[None]) ** C1_EXPONENT).real
+    weight[:, 1:-1] *= 2  # these columns stand for their mirror images, too
+    spectrum = torch.view_as_real(torch.fft.rfft2(pt, s=(size, size))).square().sum(dim=-1)
+    pairs = (spectrum * weight).sum(dim=(1, 2)) / size**2 / 2
+    return pairs / _sum(pt).square()
+
+
+def _mass(pt: Tensor) -> Tensor:
+    rows, columns = pt.sum(dim=2), pt.sum(dim=1)
+    places = _places(pt)
+    energy, pz = rows @ places.cosh(), rows @ places.sinh()
+    px, py = columns @ places.cos(), columns @ places.sin()
+    return (energy**2 - px**2 - py**2 - pz**2).clamp_min(0).sqrt()
+
+
+def of_jets(jets: JetImages, change=lambda images: images) -> dict[str, np.ndarray]:
+    """`observables` of jets, or of what `change` makes of their images, batch by batch."""
+    parts = [observables(change(images)) for images in jets.batches(128)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in NAMES}

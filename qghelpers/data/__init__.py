@@ -1,0 +1,7 @@
+"""Jets on disk and in memory: from an HDF5 file to batches of images.
+
+`hdf5` opens, checks and writes files with the layout of the public one (`layout`); `reading` goes
+over the pixels once, fast; `cache` keeps the non-zero ones beside the file; `sparse` holds them in
+memory; `jets` is what everyone else sees: `JetImages`. `inspection` reports what is in a file.
+This room depends on no other.
+"""

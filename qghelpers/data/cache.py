@@ -1,0 +1,189 @@
+"""Sparse images kept on the disk beside the HDF5 file that they are from, and mapped into memory.
+
+The cache is a safetensors file. Its header says which file, in which state, it was made from;
+checksums of its contents are verified whenever it is opened. Whatever does not fit is made again.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import h5py
+import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
+
+from qghelpers.data.files import DataError, reason, replacing
+from qghelpers.data.reading import read_blocks, zlib
+from qghelpers.data.sparse import SparseImages, offsets_of
+
+VERSION = 1  # of what the file holds; another one is made again
+HEADER = 4096  # bytes, so that the arrays are aligned
+SAMPLES = 64  # places of the HDF5 file that its digest looks at
+ABANDONED = 3600  # seconds after which a temporary file belongs to no living process
+
+
+@dataclass(frozen=True)
+class MappedImages(SparseImages):
+    """Images in a mapped file: a process that is sent them maps it too and shares the memory."""
+
+    path: Path
+    identity: str
+
+    def __reduce__(self):
+        return _map, (self.path, self.identity)
+
+
+def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
+    """The images of a dataset from its cache; None if there is none, or none that can be trusted.
+
+    Where a cache had to be rejected, one line on standard error says why, unless `quiet`.
+    """
+    source = Path(images.file.filename)
+    for path in _places(source):
+        if path.is_file():
+            try:
+                return _map(path, _identity(source))
+            except (DataError, OSError, SafetensorError, KeyError, ValueError) as error:
+                if not quiet:
+                    _say(f"{path} is not used ({reason(error)}): reading {source.name} again")
+    return None
+
+
+def open_images(images: h5py.Dataset) -> SparseImages:
+    """The images of a dataset from its cache, which is made if there is none.
+
+    A process that finds another one at it on the same machine waits for its result. The cache
+    lies beside the file or, where that folder cannot be written to, in the user's cache folder;
+    `$QGHELPERS_CACHE`, if set, is the folder to use instead of both. Where none can be written
+    to, the images are read into memory.
+
+    Raises:
+        DataError: the dataset cannot be read, or the disk is full.
+    """
+    found = find(images)
+    if found is not None:
+        return found
+    source = Path(images.file.filename)
+    path = next((path for path in _places(source) if _can_write(path.parent)), None)
+    if path is None:
+        _say(f"no folder for a cache of {source.name} can be written to: reading it into memory")
+        return SparseImages.join(read_blocks(images))
+    with _one_at_a_time(path):
+        found = find(images, quiet=True)  # made by another process meanwhile?
+        if found is not None:
+            return found
+        identity = _identity(source)
+        for left_over in path.parent.glob(f".{path.name}.*.part"):
+            if time.time() - left_over.stat().st_mtime > ABANDONED:
+                left_over.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            _write(temporary, read_blocks(images), identity)
+        if _identity(source) != identity:
+            path.unlink(missing_ok=True)
+            raise DataError(f"{source} was changed while it was read: try again once it is whole")
+        return _map(path, identity)
+
+
+def _places(source: Path) -> list[Path]:
+    """Where the cache of a file may be, best place first."""
+    name = f"{source.name}.sparse.safetensors"
+    digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
+    if folder := os.environ.get("QGHELPERS_CACHE"):
+        return [Path(folder) / f"{digest}-{name}"]
+    return [source.parent / name, user_cache_path("qghelpers") / f"{digest}-{name}"]
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    digest = blake2b(f"{path.resolve()} {Path.home()}".encode(), digest_size=8).hexdigest()
+    with FileLock(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock"):
+        yield
+
+
+def _identity(source: Path) -> str:
+    """Size, time of the last change, and a digest of the beginning, the end and places between."""
+    status = source.stat()
+    digest = blake2b(digest_size=16)
+    with source.open("rb") as file:
+        for place in np.linspace(0, max(status.st_size - 4096, 0), SAMPLES, dtype=int):
+            file.seek(place)
+            digest.update(file.read(4096))
+    return f"{status.st_size} {status.st_mtime_ns} {digest.hexdigest()}"
+
+
+def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
+    """Write as the blocks come; the header, whose size is known, last."""
+    counts = []
+    with path.open("wb") as file, tempfile.TemporaryFile(dir=path.parent) as positions:
+        file.write(bytes(HEADER))
+        for block in blocks:
+            file.write(np.ascontiguousarray(block.values))
+            positions.write(np.ascontiguousarray(block.positions))
+            counts.append(np.diff(block.offsets).astype(np.uint16))
+        positions.seek(0)
+        shutil.copyfileobj(positions, file, 2**22)
+        file.write(np.concatenate(counts))
+        entries, images = int(sum(part.sum(dtype=int) for part in counts)), sum(map(len, counts))
+    description, end = {}, 0
+    for name, dtype, size, bytes_ in (
+        ("values", "F32", entries, 4),
+        ("positions", "U16", entries, 2),
+        ("counts", "U16", images, 2),
+    ):
+        places = [end, end + size * bytes_]
+        description[name] = {"dtype": dtype, "shape": [size], "data_offsets": places}
+        end = places[1]
+    contents = np.memmap(path, np.uint8, "r", HEADER) if end else np.zeros(0, np.uint8)
+    description["__metadata__"] = {
+        "content": f"qghelpers sparse jet images {VERSION}",
+        "source": identity,
+        "checksum": str(zlib.crc32(contents)),
+    }
+    header = json.dumps(description).encode().ljust(HEADER - 8)
+    with path.open("r+b") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+
+
+def _map(path: Path, identity: str) -> MappedImages:
+    """Map a cache into memory, after a look at every byte of it."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("content") != f"qghelpers sparse jet images {VERSION}":
+            raise DataError("it is of another version")
+        if metadata["source"] != identity:
+            raise DataError("the file it was made from has changed")
+        arrays = {name: file.get_tensor(name).numpy() for name in ("values", "positions", "counts")}
+    checksum = 0
+    for array in arrays.values():
+        checksum = zlib.crc32(array, checksum)
+        array.setflags(write=False)
+    if str(checksum) != metadata["checksum"]:
+        raise DataError("it is damaged: its checksum is wrong")
+    offsets = offsets_of(arrays["counts"])
+    if not offsets[-1] == len(arrays["positions"]) == len(arrays["values"]):
+        raise DataError("it is damaged: its parts do not fit together")
+    return MappedImages(offsets, arrays["positions"], arrays["values"], path, identity)
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,263 @@
+"""One pass over an `X_jets` dataset: its non-zero pixels, block by block, in bounded memory.
+
+Nearly all of the time goes into decompression, which h5py does under one global lock. So gzip,
+with or without the shuffle filter, is undone here in threads; every other layout is left to h5py.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+from joblib import cpu_count
+from tqdm import tqdm
+
+from qghelpers.data.files import DataError
+from qghelpers.data.layout import IMAGE_SHAPE, damage_named
+from qghelpers.data.packing import AT_ONCE, Packer, unshuffle
+from qghelpers.data.sparse import PIXELS, SparseImages
+
+try:
+    from isal import isal_zlib as zlib  # the same interface, about twice as fast
+except ImportError:  # no wheel on this platform
+    import zlib
+
+ROWS = 128  # images in a block, or as many as a chunk holds
+INFLATED = 24  # images of a chunk inflated at once
+FED = 2**20  # bytes of a large chunk that are inflated at once
+MOST = 4_000_000  # lit pixels in a block; blocks with more are divided
+LARGEST_CHUNK = 2**30  # bytes that may have to be inflated in one piece
+SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
+_thread = threading.local()
+Pixels = tuple[np.ndarray, np.ndarray, np.ndarray]  # row in the block, position, value
+
+
+def read_blocks(
+    images: h5py.Dataset, rows: np.ndarray | None = None, threads: int | None = None
+) -> Iterator[SparseImages]:
+    """The images of a dataset in order, some at a time; with a progress bar if it takes long.
+
+    Memory holds a few blocks, whatever the size of the dataset and the shape of its chunks.
+
+    Args:
+        images: with shape `(jets, 125, 125, 3)`.
+        rows: the jets to read, in rising order; all unless given. Chunks without any of them
+            are not touched.
+        threads: all processors unless given.
+
+    Raises:
+        DataError: the dataset is damaged, or in chunks too large to be read.
+    """
+    _keep_freed_memory()
+    wanted = np.ones(len(images), bool)
+    if rows is not None:
+        wanted[:] = False
+        wanted[rows] = True
+    chunks = _Chunks(images)
+    step = chunks.shape[0] * max(1, ROWS // chunks.shape[0])
+    starts = [i for i in range(0, len(images), step) if wanted[i : i + step].any()]
+    tasks = ((start, wanted[start : start + step]) for start in starts)
+    Packer().add(np.zeros((1, PIXELS), np.float32))  # compiled before the bar's clock starts
+    with tqdm(total=int(wanted.sum()), unit=" jets", desc="reading", delay=2) as progress:
+        for task, block in _in_order(chunks.block, tasks, threads or cpu_count()):
+            for part in chunks.parts(*task) if block is None else [block]:
+                progress.update(len(part))
+                yield part
+
+
+def _keep_freed_memory() -> None:
+    """Free one large array, after which glibc keeps what is freed instead of handing it back.
+
+    Getting memory afresh from the system for every chunk can cost more than decompressing it.
+    Elsewhere than on Linux this does nothing.
+    """
+    np.empty(31 * 2**20, np.uint8)
+
+
+def _reserve() -> None:
+    """Keep some memory for this thread: a hole that is filled by one chunk after another.
+
+    What lies behind the hole prevents glibc from handing it back to the system.
+    """
+    hole = np.empty(2**23, np.uint8)
+    _thread.end = np.empty(2**18, np.uint8)
+    del hole
+
+
+def _in_order(function, tasks: Iterable[tuple], threads: int):
+    """`(task, function(*task))` for each task in order, at most one more than `threads` ahead."""
+    pool = ThreadPoolExecutor(threads, initializer=_reserve)
+    running: deque = deque()
+    try:
+        for task in tasks:
+            running.append((task, pool.submit(function, *task)))
+            if len(running) > threads:
+                task, future = running.popleft()
+                yield task, future.result()
+        while running:
+            task, future = running.popleft()
+            yield task, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Chunks:
+    """The chunks of a dataset, turned into sparse images."""
+
+    def __init__(self, images: h5py.Dataset) -> None:
+        self.images = images
+        self.name = images.file.filename
+        self.dtype = images.dtype
+        settings = images.id.get_create_plist()
+        filters = tuple(settings.get_filter(i)[0] for i in range(settings.get_nfilters()))
+        self.raw = images.chunks is not None and filters in ((GZIP,), (SHUFFLE, GZIP))
+        self.shuffled = SHUFFLE in filters
+        self.shape = images.chunks or (ROWS, *IMAGE_SHAPE)
+        self.bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.tiles = [range(0, n, c) for n, c in zip(IMAGE_SHAPE, self.shape[1:], strict=True)]
+        self.whole = self.shape[1:] == IMAGE_SHAPE
+        if self.bytes > LARGEST_CHUNK and not (self.raw and self.whole and not self.shuffled):
+            raise DataError(
+                f"{self.name}: X_jets is stored in chunks of {self.bytes / 2**30:.1f} GiB: repack "
+                "it with h5repack -l X_jets:CHUNK=16x125x125x3"
+            )
+        self.stored = None  # the chunks that are in the file; None if all are
+        with damage_named(self.name):
+            chunks = -(-len(images) // self.shape[0]) * int(np.prod(list(map(len, self.tiles))))
+            if self.raw and images.id.get_num_chunks() < chunks:
+                self.stored = set()
+                images.id.chunk_iter(lambda chunk: self.stored.add(chunk.chunk_offset))
+
+    def block(self, start: int, wanted: np.ndarray) -> SparseImages | None:
+        """The wanted images from row `start` on; None if they are too full to be held at once."""
+        first = next(self.parts(start, wanted, whole=True), None)
+        return first if first is not None and len(first) == wanted.sum() else None
+
+    def parts(self, start: int, wanted: np.ndarray, whole: bool = False) -> Iterator[SparseImages]:
+        """The wanted images from row `start` on, as many at a time as can be held.
+
+        Args:
+            whole: give nothing, instead of halves, if they cannot be held at once.
+        """
+        first = start - start % self.shape[0]
+        stop = start + len(wanted)
+        mask = np.zeros(-(-stop // self.shape[0]) * self.shape[0] - first, bool)  # whole chunks
+        mask[start - first : stop - first] = wanted
+        touched = np.flatnonzero(mask.reshape(-1, self.shape[0]).any(axis=1)) * self.shape[0]
+        if self.whole:
+            yield from self._whole(first, touched, mask)
+        elif (block := self._tiled(first, touched, mask)) is not None:
+            yield block
+        elif not whole:
+            middle = len(wanted) // 2
+            for task in ((start, wanted[:middle]), (start + middle, wanted[middle:])):
+                if task[1].any():
+                    yield from self.parts(*task)
+
+    def _whole(self, first: int, touched: np.ndarray, mask: np.ndarray) -> Iterator[SparseImages]:
+        """The images of this mask, from chunks of whole images."""
+        packer = Packer()
+        for row in touched:
+            for images in self._images_of(first + row):
+                wanted = mask[row : row + len(images)]
+                row += len(images)
+                packer.add(images if wanted.all() else images[wanted])
+                if packer.entries > MOST:
+                    yield packer.packed()
+                    packer = Packer()
+        if len(packer):
+            yield packer.packed()
+
+    def _images_of(self, row: int) -> Iterator[np.ndarray]:
+        """The images of a chunk of whole images, some at a time."""
+        for pixels in self._pixels((row, 0, 0, 0)):
+            images = pixels.reshape(-1, PIXELS)
+            for start in range(0, len(images), AT_ONCE):
+                yield images[start : start + AT_ONCE]
+
+    def _tiled(self, first: int, touched: np.ndarray, mask: np.ndarray) -> SparseImages | None:
+        """The images of this mask, from chunks that hold parts of images."""
+        parts: list[Pixels] = []
+        lit = 0
+        for start in itertools.product(touched, *self.tiles):
+            pixels = np.concatenate(list(self._pixels((first + start[0], *start[1:]))))
+            index = np.flatnonzero(pixels.view(np.uint32) != 0)
+            place = np.add(np.unravel_index(index, self.shape), np.array(start)[:, None])
+            inside = (place[1:] < np.array(IMAGE_SHAPE)[:, None]).all(axis=0) & mask[place[0]]
+            rows, *place = place[:, inside]
+            parts.append((rows, np.ravel_multi_index(place, IMAGE_SHAPE), pixels[index[inside]]))
+            lit += len(rows)
+            if lit > MOST and mask.sum() > 1:
+                return None
+        return _merge(parts, np.flatnonzero(mask))
+
+    def _pixels(self, start: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """The pixels of the chunk that begins at `start`, one after another, as float32."""
+        with damage_named(self.name), np.errstate(over="ignore"):  # infinity will be noticed
+            for pixels in self._stored(tuple(map(int, start))):
+                yield pixels.astype(np.float32, copy=False)
+
+    def _stored(self, start: tuple[int, ...]) -> Iterator[np.ndarray]:
+        if self.raw and (self.stored is None or start in self.stored):
+            skipped_filters, data = self.images.id.read_direct_chunk(start)
+            if skipped_filters == 0:
+                if self.shuffled:
+                    data = b"".join(_pieces(data, self.bytes, self.bytes))
+                    yield unshuffle(data, self.dtype.itemsize).view(self.dtype)
+                else:
+                    size = INFLATED * PIXELS * self.dtype.itemsize
+                    for piece in _pieces(data, self.bytes, size):
+                        yield np.frombuffer(piece, self.dtype)
+                return
+        chunk = np.zeros(self.shape, self.dtype)
+        part = self.images[tuple(slice(i, i + n) for i, n in zip(start, self.shape, strict=True))]
+        chunk[tuple(map(slice, part.shape))] = part
+        yield chunk.ravel()
+
+
+def _merge(parts: list[Pixels], wanted: np.ndarray) -> SparseImages:
+    """Sparse images of these rows from their pixels in any order."""
+    rows, positions, values = map(np.concatenate, zip(*parts, strict=True))
+    order = np.argsort(rows, kind="stable")
+    rows, positions, values = rows[order], positions[order], values[order]
+    packer = Packer()
+    for start in range(0, len(wanted), AT_ONCE):
+        some = wanted[start : start + AT_ONCE]
+        images = np.zeros((len(some), PIXELS), np.float32)
+        mine = slice(*np.searchsorted(rows, (some[0], some[-1] + 1)))
+        images[np.searchsorted(some, rows[mine]), positions[mine]] = values[mine]
+        packer.add(images)
+    return packer.packed()
+
+
+def _pieces(data: bytes, size: int, piece: int) -> Iterator[bytes]:
+    """Inflate to exactly `size` bytes, `piece` at a time; the checksum at the end is checked."""
+    wrong = OSError("a chunk is of the wrong size")
+    try:
+        if size <= piece:
+            whole = zlib.decompress(data, bufsize=size)
+            if len(whole) != size:
+                raise wrong
+            yield whole
+            return
+        inflater, unread, made = zlib.decompressobj(), memoryview(data), bytearray()
+        while not inflater.eof:
+            fed = inflater.unconsumed_tail or bytes(unread[:FED])
+            unread = unread if inflater.unconsumed_tail else unread[FED:]
+            part = inflater.decompress(fed, piece - len(made))
+            if not part and not fed:
+                raise wrong  # it ends before its end
+            made += part
+            size -= len(part)
+            if len(made) == piece or (size == 0 and made):
+                yield bytes(made)
+                made.clear()
+            if size < 0:
+                raise wrong
+        if size:
+            raise wrong
+    except zlib.error as error:
+        raise OSError(f"a chunk cannot be decompressed: {error}") from error

@@ -1,0 +1,221 @@
+"""Sparse jet images: 98 pixels in 100 are zero, so only the others are kept, to the last bit.
+
+HCAL is made of towers whose energy is spread evenly over 5x5 pixels; such a tower is one number.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qghelpers.data.layout import CHANNELS, IMAGE_SHAPE, IMAGE_SIZE, TOWER_SIZE
+
+PIXELS = int(np.prod(IMAGE_SHAPE))
+TOWERS = (IMAGE_SIZE // TOWER_SIZE) ** 2
+HCAL = CHANNELS.index("HCAL")
+_GRID = np.arange(PIXELS).reshape(IMAGE_SHAPE)
+CORNERS = _GRID[::TOWER_SIZE, ::TOWER_SIZE, HCAL].ravel()  # the first pixel of each tower
+REST = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()  # from there to all of its pixels
+# Of each position that a sparse image may name: its (first) pixel, and how many pixels it has.
+_PIXEL = np.append(np.arange(PIXELS), CORNERS)
+_SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS, REST.size))
+
+
+class Images(Protocol):
+    """Images by number, wherever they are kept."""
+
+    def __len__(self) -> int: ...
+
+    def dense(self, rows: np.ndarray) -> Tensor:
+        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`."""
+
+    def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Sum over the lit pixels of `function` of their values, with shape `(len(rows), 3)`."""
+
+    def take(self, rows: np.ndarray) -> "SparseImages":
+        """A copy of the images at `rows`, sparse and in memory."""
+
+
+@dataclass(frozen=True)
+class SparseImages:
+    """The non-zero pixels of many images, one after another.
+
+    Attributes:
+        offsets: int64 with shape `(n + 1,)`; image `i` owns entries `offsets[i]:offsets[i + 1]`.
+        positions: uint16 with shape `(entries,)`. Below 46,875: the pixel's place in an image
+            stored channels last. From there on: an HCAL tower, counted row by row, whose 25
+            pixels all have this value.
+        values: float32 with shape `(entries,)`, in the file's units.
+    """
+
+    offsets: np.ndarray
+    positions: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Iterable["SparseImages"]) -> "SparseImages":
+        """The images of all parts, in one piece of memory."""
+        parts = list(parts)
+        if not parts:
+            return cls(np.zeros(1, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.float32))
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        positions = np.concatenate([part.positions for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        return cls(offsets_of(counts), positions, values)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, or of a mapped file."""
+        return self.offsets.nbytes + self.positions.nbytes + self.values.nbytes
+
+    def _entries(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Place in `rows`, position and value of every entry of these images."""
+        starts = self.offsets[rows]
+        counts = self.offsets[np.add(rows, 1)] - starts
+        place = np.repeat(np.arange(len(rows)), counts)
+        chosen = np.arange(len(place)) + (starts - np.cumsum(counts) + counts)[place]
+        return place, self.positions[chosen], self.values[chosen]
+
+    def dense(self, rows: np.ndarray) -> Tensor:
+        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`.
+
+        They lie in memory channels last, as in the file and as convolutions like it best.
+        """
+        place, positions, values = self._entries(rows)
+        first = place * PIXELS + _PIXEL[positions]
+        images = np.zeros(len(rows) * PIXELS, np.float32)
+        images[first] = values
+        towers = np.flatnonzero(positions >= PIXELS)
+        images[first[towers, None] + REST] = values[towers, None]
+        return torch.from_numpy(images).view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
+
+    def pixels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Every entry of the images at `rows`, without making them dense.
+
+        Returns:
+            For each entry: place in `rows`, channel, value, and the number of pixels with it.
+        """
+        place, positions, values = self._entries(rows)
+        return place, _PIXEL[positions] % len(CHANNELS), values, _SIZE[positions]
+
+    def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Sum over the lit pixels of `function` of their values, with shape `(len(rows), 3)`.
+
+        No image is made dense: whatever is 0 for a pixel of 0 can be summed like this.
+
+        Args:
+            function: of a float64 array, entry by entry.
+        """
+        parts = [np.zeros((0, len(CHANNELS)))]
+        for start in range(0, len(rows), 4096):
+            block = rows[start : start + 4096]
+            place, channel, values, sizes = self.pixels(block)
+            place = place * len(CHANNELS) + channel
+            weights = function(values.astype(np.float64)) * sizes
+            sums = np.bincount(place, weights, minlength=len(block) * len(CHANNELS))
+            parts.append(sums.reshape(len(block), len(CHANNELS)))
+        return np.concatenate(parts)
+
+    def take(self, rows: np.ndarray) -> "SparseImages":
+        """A copy of the images at `rows`."""
+        place, positions, values = self._entries(rows)
+        return SparseImages(offsets_of(np.bincount(place, minlength=len(rows))), positions, values)
+
+
+@dataclass(frozen=True)
+class JoinedImages:
+    """The images of several files, one after another, each left where it is."""
+
+    parts: tuple[SparseImages, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, or of mapped files."""
+        return sum(part.nbytes for part in self.parts)
+
+    def _split(self, rows: np.ndarray):
+        """For each part that is asked for: the part, places in `rows`, rows of the part."""
+        starts = offsets_of([len(part) for part in self.parts])
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        for i in np.unique(owner):
+            places = np.flatnonzero(owner == i)
+            yield self.parts[i], places, rows[places] - starts[i]
+
+    def dense(self, rows: np.ndarray) -> Tensor:
+        """As `SparseImages.dense`."""
+        images = torch.empty((len(rows), *IMAGE_SHAPE)).permute(0, 3, 1, 2)
+        for part, places, own in self._split(rows):
+            images[torch.from_numpy(places)] = part.dense(own)
+        return images
+
+    def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """As `SparseImages.sums`."""
+        sums = np.zeros((len(rows), len(CHANNELS)))
+        for part, places, own in self._split(rows):
+            sums[places] = part.sums(own, function)
+        return sums
+
+    def take(self, rows: np.ndarray) -> SparseImages:
+        """A copy of the images at `rows`, in one piece."""
+        order = [(places, part.take(own)) for part, places, own in self._split(rows)]
+        back = np.argsort(np.concatenate([np.zeros(0, int), *(places for places, _ in order)]))
+        return SparseImages.join(images for _, images in order).take(back)
+
+
+class ResidentImages:
+    """Sparse images that live on a device, such as a GPU, and are made dense there.
+
+    Attributes:
+        host: the same images on the host.
+    """
+
+    def __init__(self, host: SparseImages, device: str | torch.device) -> None:
+        self.host = host
+        self._offsets, self._values, self._pixel, self._rest = (
+            torch.from_numpy(array).to(device)
+            for array in (host.offsets, host.values, _PIXEL, REST)
+        )
+        # few operations know uint16 on a GPU: keep the bits, undo the sign where they are read
+        self._positions = torch.from_numpy(host.positions.view(np.int16)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def dense(self, rows: np.ndarray) -> Tensor:
+        """As `SparseImages.dense`, on the device."""
+        device = self._values.device
+        rows = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
+        starts = self._offsets[rows]
+        counts = self._offsets[rows + 1] - starts
+        place = torch.repeat_interleave(counts)
+        chosen = torch.arange(len(place), device=device)
+        chosen += (starts - counts.cumsum(0) + counts)[place]
+        positions, values = self._positions[chosen].long() & 0xFFFF, self._values[chosen]
+        first = place * PIXELS + self._pixel[positions]
+        images = torch.zeros(len(rows) * PIXELS, device=device)
+        images[first] = values
+        towers = torch.nonzero(positions >= PIXELS)[:, 0]
+        images[first[towers, None] + self._rest] = values[towers, None]
+        return images.view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
+
+    def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """As `SparseImages.sums`, on the host."""
+        return self.host.sums(rows, function)
+
+    def take(self, rows: np.ndarray) -> SparseImages:
+        """As `SparseImages.take`, on the host."""
+        return self.host.take(rows)
+
+
+def offsets_of(counts) -> np.ndarray:
+    """Where each of consecutive groups of these sizes begins, and where the last one ends."""
+    return np.append(0, np.cumsum(counts, dtype=np.int64))
