@@ -1,20 +1,23 @@
 """The command line: `python -m qghelpers simulate | inspect | train | evaluate | benchmark`."""
 
 import argparse
+import dataclasses
 import os
+import re
 import runpy
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import qghelpers as qg
-from qghelpers.data.layout import PROCESSES
+from qghelpers.simulation.processes import PROCESSES
 from qghelpers.simulation.simulate import PILEUP, simulate
-from qghelpers.training.ranks import is_first_process
 
 # Each command imports what it needs: all of it together takes seconds, even to report a typo.
 
 INTERRUPTED = 130  # the exit code that shells use
-BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks"
+BENCHMARKS = Path(__file__).parents[1] / "tests" / "benchmarks" / "__main__.py"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,11 +25,40 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m qghelpers", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+class _Networks:
+    """The registered networks, listed when they are needed."""
 
-    command = commands.add_parser("simulate", help="make a file of jets")
+    def __iter__(self) -> Iterator[str]:
+        from qghelpers.training import recipes
+
+        return iter(recipes.networks())
+
+    def __contains__(self, name: str) -> bool:
+        return name in tuple(self)
+
+
+def _add_fields(group: argparse._ArgumentGroup, cls: type) -> None:
+    """An option for each field of a dataclass, with the help of its docstring."""
+    section = cls.__doc__.split("Attributes:")[1]
+    help_of = {
+        name: " ".join(text.split())
+        for name, text in re.findall(r"^ {8}(\w+): (.+?)(?=^ {8}\w|\Z)", section, re.M | re.S)
+    }
+    types = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        (kind,) = {*(typing.get_args(types[field.name]) or (types[field.name],))} - {type(None)}
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        option = f"--{field.name.replace('_', '-')}"
+        group.add_argument(option, help=help_of[field.name].replace("%", "%%"), **how)
+
+
+def _given(args: argparse.Namespace, cls: type) -> dict[str, object]:
+    """The fields of a dataclass whose options were used."""
+    values = ((field.name, getattr(args, field.name)) for field in dataclasses.fields(cls))
+    return {name: value for name, value in values if value is not None}
+
+
+def _simulate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("out", type=Path, metavar="OUT.hdf5")
     command.add_argument("--jets", type=int, required=True, help="how many; half quark, half gluon")
     command.add_argument("--seed", type=int, default=0)
@@ -49,38 +81,29 @@ def _parser() -> argparse.ArgumentParser:
         help="transverse momentum of the partons in GeV, instead of the process's own",
     )
 
-    command = commands.add_parser("inspect", help="say what is in a file")
+
+def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", type=Path, nargs="+", metavar="FILE.hdf5")
 
-    command = commands.add_parser("train", help="train a network into a run folder")
-    command.add_argument("network", choices=("vae", "unet"))
+
+def _train_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("network", choices=_Networks(), metavar="NETWORK", help="%(choices)s")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument(
-        "--recipe", default="fast", help="one of qghelpers/recipes.py (%(default)s)"
-    )
-    command.add_argument("--epochs", type=int, help="instead of the recipe's")
-    command.add_argument("--batch-size", type=int, help="over all devices, not the recipe's")
-    command.add_argument("--lr", type=float, help="largest learning rate, not the recipe's")
+    command.add_argument("--recipe", default="fast", help="such as reference (%(default)s)")
     command.add_argument("--limit", type=int, help="use a random subset of this many jets")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "--resume", action="store_true", help="go on where DIR was left, if it was"
-    )
+    command.add_argument("--resume", action="store_true", help="continue the training in DIR")
     command.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
     command.add_argument(
         "--save-every", type=float, default=60, metavar="SECONDS", help="(%(default)g)"
     )
-    command.add_argument("--devices", type=int, help="processes on this computer, a GPU each")
-    command.add_argument("--nodes", type=int, help="computers, if they are not found out")
-    command.add_argument("--accelerator", default="auto", help="such as cpu or cuda")
-    command.add_argument("--precision", default="auto", help="such as 32-true or bf16-mixed")
-    command.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="unless given, where it pays"
-    )
     command.add_argument("--tensorboard", action="store_true", help="write DIR/tensorboard too")
+    _add_fields(command.add_argument_group("instead of the recipe's"), qg.Recipe)
+    _add_fields(command.add_argument_group("where and how to compute"), qg.Engine)
 
-    command = commands.add_parser("evaluate", help="judge a run on jets that it has not seen")
+
+def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", type=Path, metavar="DIR")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument(
@@ -94,8 +117,28 @@ def _parser() -> argparse.ArgumentParser:
         "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="other runs to judge"
     )
 
-    command = commands.add_parser("benchmark", help="measure what the project claims")
+
+def _benchmark_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="all unless given")
+
+
+COMMANDS = {
+    "simulate": ("make a file of jets", _simulate_options),
+    "inspect": ("say what is in a file", _inspect_options),
+    "train": ("train a network into a run folder", _train_options),
+    "evaluate": ("judge a run on held-out jets", _evaluate_options),
+    "benchmark": ("measure what the project claims", _benchmark_options),
+}
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser, with the options of the command that is asked for: those of some need PyTorch."""
+    parser = _Parser(prog="python -m qghelpers", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (what, add_options) in COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        if name in arguments[:1]:
+            add_options(command)
     return parser
 
 
@@ -108,8 +151,12 @@ def _inspect(args: argparse.Namespace) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     from qghelpers.analysis.evaluation import evaluate
+    from qghelpers.training import runs
 
-    print(qg.metrics.format_table(evaluate(args.run, args.data, args.fit_on, args.beside)))
+    for run in (args.run, *args.beside):
+        runs.read_config(run)  # a wrong folder is told before data are read
+    fit_on = None if args.fit_on is None else qg.load_jets(args.fit_on)
+    print(evaluate(args.run, qg.load_jets(args.data), fit_on, args.beside))
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -117,9 +164,7 @@ def _train(args: argparse.Namespace) -> int:
 
     from qghelpers.training import runs
 
-    recipe = qg.get_recipe(
-        args.network, args.recipe, args.epochs, batch_size=args.batch_size, lr=args.lr
-    )
+    recipe = qg.get_recipe(args.network, args.recipe, **_given(args, qg.Recipe))
     if args.resume and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one of them")
     if not args.resume and not args.overwrite:
@@ -137,13 +182,7 @@ def _train(args: argparse.Namespace) -> int:
         seed=args.seed,
         out=args.out,
         resume=args.resume,
-        engine=qg.Engine(
-            accelerator=args.accelerator,
-            devices=args.devices,
-            nodes=args.nodes,
-            precision=args.precision,
-            compile=args.compile,
-        ),
+        engine=qg.Engine(**_given(args, qg.Engine)),
         save_every=args.save_every,
         watch=[qg.TensorBoard(args.out / "tensorboard")] if args.tensorboard else [],
         recipe_name=args.recipe,
@@ -167,21 +206,27 @@ def _warn_of_one_label(jets: "qg.JetImages", paths: list[Path]) -> None:
 
 
 def _benchmark(names: list[str]) -> None:
-    known = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
-    unknown = [name for name in names if name not in known]
-    if unknown or not known:
+    if not BENCHMARKS.is_file():
         raise ValueError(
-            f"no benchmark {', '.join(unknown)}: there are {', '.join(known) or 'none'}"
-            f" in {BENCHMARKS}"
+            f"{BENCHMARKS} is not there: benchmarks come with the repository, not with the "
+            "installed package; run this in a clone of it"
         )
-    for name in names or known:
-        print(f"== {name}")
-        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    runpy.run_path(str(BENCHMARKS))["main"](names)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one to speak, of those that were started together.
+
+    It is asked without PyTorch, so that an error is reported at once, whatever cannot be imported.
+    """
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if it worked, 2 with one line on stderr if the user can mend it."""
-    args = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = _parser(arguments).parse_args(arguments)
     try:
         if args.command == "simulate":
             simulate(

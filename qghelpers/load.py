@@ -1,4 +1,4 @@
-"""From files to jets: which file, which of its jets, and whether they are what they should be."""
+"""`load_jets`: choose the input file, check that it is what it should be, open it."""
 
 import os
 from collections.abc import Sequence
@@ -9,16 +9,15 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from qghelpers.data import cache, layout, reading
-from qghelpers.data import sparse as store
-from qghelpers.data.files import DataError
-from qghelpers.data.jets import JetImages, digest
+from qghelpers.data import cache, hdf5, layout, reading, sparse
+from qghelpers.data.hdf5 import DataError
+from qghelpers.data.jets import JetImages, digest, random_rows
 
 SAMPLE_FILE = "simulated_jets.hdf5"
 SAMPLE_JETS = 2000
 SAMPLE_SEED = 2026
-LOOK_AT = 100  # jets, drawn at random, that must show which channel is which
-ENOUGH = 2  # jets; in a single one Tracks may outshine ECAL
+JETS_TO_CHECK = 100  # jets, drawn at random, that must show which channel is which
+MIN_JETS_TO_CHECK = 2  # jets; in a single one Tracks may outshine ECAL
 
 
 def home() -> Path:
@@ -71,7 +70,7 @@ def load_jets(
     for name, images in zip(paths, parts, strict=True):
         _check_pixels(images, channels, name)
     return JetImages(
-        parts[0] if len(parts) == 1 else store.JoinedImages(parts),
+        parts[0] if len(parts) == 1 else sparse.JoinedImages(parts),
         rows,
         *(column[chosen] for column in columns),
         source=digest(*columns[:3]),
@@ -87,32 +86,30 @@ def _read(paths: Sequence[str | Path], limit: int | None, seed: int):
     The images are those chosen, or all of a file's if they come from its cache.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(layout.open_file(path)) for path in paths]
-        columns = [np.concatenate(parts) for parts in zip(*map(layout.columns, files), strict=True)]
-        starts = store.offsets_of([len(file["X_jets"]) for file in files])
-        chosen = np.arange(starts[-1])
-        if limit is not None and limit < len(chosen):
-            chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:limit])
+        files = [stack.enter_context(hdf5.open_file(path)) for path in paths]
+        columns = [np.concatenate(parts) for parts in zip(*map(hdf5.columns, files), strict=True)]
+        starts = sparse.offsets_of([len(file["X_jets"]) for file in files])
+        chosen = random_rows(starts[-1], limit, seed)
         shares = np.split(chosen, np.searchsorted(chosen, starts[1:-1]))
         wanted = [share - start for share, start in zip(shares, starts[:-1], strict=True)]
         opened = [_images(file["X_jets"], own) for file, own in zip(files, wanted, strict=True)]
     parts = tuple(images for images, _ in opened)
-    starts = store.offsets_of([len(images) for images in parts])[:-1]
+    starts = sparse.offsets_of([len(images) for images in parts])[:-1]
     rows = [own + start for (_, own), start in zip(opened, starts, strict=True)]
     return columns, chosen, parts, np.concatenate(rows)
 
 
-def _images(dataset: h5py.Dataset, rows: np.ndarray) -> tuple[store.SparseImages, np.ndarray]:
+def _images(dataset: h5py.Dataset, rows: np.ndarray) -> tuple[sparse.SparseImages, np.ndarray]:
     """Sparse images that hold those wanted, and where they hold them."""
     if len(rows) == len(dataset):
         return cache.open_images(dataset), rows
     images = cache.find(dataset)
     if images is not None:
         return images, rows
-    return store.SparseImages.join(reading.read_blocks(dataset, rows)), np.arange(len(rows))
+    return sparse.SparseImages.join(reading.read_blocks(dataset, rows)), np.arange(len(rows))
 
 
-def _check_pixels(images: store.SparseImages, channels: tuple[str, ...], path: str | Path) -> None:
+def _check_pixels(images: sparse.SparseImages, channels: tuple[str, ...], path: str | Path) -> None:
     """Refuse pixels that are no numbers, and channels that are not what they are taken for."""
     bad = int((~np.isfinite(images.values)).sum())
     if bad:
@@ -120,9 +117,9 @@ def _check_pixels(images: store.SparseImages, channels: tuple[str, ...], path: s
             f"{path}: {bad} values are not finite (NaN or infinite): set those pixels to 0, or "
             "simulate or download the file again"
         )
-    if len(images) < ENOUGH:
+    if len(images) < MIN_JETS_TO_CHECK:
         return
-    some = np.random.default_rng(0).permutation(len(images))[:LOOK_AT]
+    some = np.random.default_rng(0).permutation(len(images))[:JETS_TO_CHECK]
     found = layout.channels_by_evidence(images.dense(some).permute(0, 2, 3, 1).numpy())
     if found != channels:
         raise DataError(

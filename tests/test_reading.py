@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_store import bits, images
 
 from qghelpers.data import reading
-from qghelpers.data.files import DataError
+from qghelpers.data.hdf5 import DataError
 from qghelpers.data.packing import AT_ONCE
 from qghelpers.data.sparse import SparseImages
 

@@ -11,7 +11,7 @@ import pytest
 
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
-from qghelpers.data import layout
+from qghelpers.data import hdf5, layout
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
 from qghelpers.simulation import pileup
 from qghelpers.simulation import pythia as collisions
@@ -115,12 +115,12 @@ def test_blocks_are_written_where_they_belong(tmp_path, jets):
     images = rng.random((jets, 125, 125, 3), dtype=np.float32)
     images[images < 0.9] = 0
     label = np.arange(jets, dtype=np.float32)
-    with layout.create_file(tmp_path / "jets.hdf5", jets) as file:
+    with hdf5.create_file(tmp_path / "jets.hdf5", jets) as file:
         chunk = file["X_jets"].chunks[0]
         for start in range(0, jets, 2 * chunk):
             end = start + 2 * chunk
-            chunks = layout.compressed(images[start:end], chunk)
-            layout.write_block(file, start, {"y": label[start:end]}, chunks)
+            chunks = hdf5.compressed(images[start:end], chunk)
+            hdf5.write_block(file, start, {"y": label[start:end]}, chunks)
     content = read(tmp_path / "jets.hdf5")
     np.testing.assert_array_equal(content["X_jets"], images)
     np.testing.assert_array_equal(content["y"], label)

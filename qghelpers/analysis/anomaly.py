@@ -1,68 +1,48 @@
-"""Anomaly detection: scores, how well they separate, and anomalies to try them on."""
+"""Anomaly detection: scores of single jets, and anomalies to try them on."""
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
-from qghelpers.data.layout import TOWER_SIZE
-from qghelpers.networks.vae import VAE, vae_loss
+from qghelpers.data.jets import joined
+from qghelpers.data.layout import GEV_PER_UNIT, TOWER_SIZE
+from qghelpers.networks.base import JetAutoencoder
+
+__all__ = ["anomaly_scores", "dead_tracker", "two_prong"]
 
 SHIFT = 3 * TOWER_SIZE  # pixels between the halves of a two-prong jet: 0.26 in eta
 
 
 @torch.no_grad()
-def anomaly_scores(model: VAE, images: Tensor, batch_size: int = 256) -> dict[str, np.ndarray]:
-    """How unusual a VAE finds images, and what can be said without any network.
+def anomaly_scores(
+    model: JetAutoencoder, images: Tensor, batch_size: int = 256
+) -> dict[str, np.ndarray]:
+    """How unusual a network finds images, and what can be said without any network.
 
     Args:
+        model: it is put into evaluation mode.
         images: in GeV/100, with shape `(n, 3, 125, 125)`.
+        batch_size: images at a time.
 
     Returns:
-        `reconstruction` (squared error), `kl` (divergence of the posterior from the prior),
-        `total energy` (GeV) and `lit pixels`, each with shape `(n,)`.
+        `squared error` of the scaled reconstruction, summed over the pixels; the network's own
+        `loss` without noise, and the parts of it, such as a VAE's `kl` (divergence of the
+        posterior from the prior); `total energy` (GeV) and `lit pixels`. Each `(n,)`.
     """
-    model.eval()
-    device = next(model.parameters()).device
-    parts = []
-    for batch in images.split(batch_size):
-        scaled = model.scaling(batch.to(device))
-        mu, log_variance = model.encode(scaled)
-        loss = vae_loss(scaled, model.decode(mu, scaled.shape[-1]), mu, log_variance)
-        simple = {"energy": 100 * batch.sum(dim=(1, 2, 3)), "lit": (batch != 0).sum(dim=(1, 2, 3))}
-        parts.append(
-            torch.stack([loss["reconstruction"].cpu(), loss["kl"].cpu(), *simple.values()])
-        )
-    names = ("reconstruction", "kl", "total energy", "lit pixels")
-    return dict(zip(names, torch.cat(parts, dim=1).double().numpy(), strict=True))
+    device = next(model.eval().parameters()).device
 
+    def of_batch(batch: Tensor) -> dict[str, Tensor]:
+        noise = model.draw_noise(len(batch))
+        error = model.reconstruct(batch) - model.scaling(batch)
+        scores = {
+            "squared error": error.square().sum(dim=(1, 2, 3)),
+            **model.loss(batch, None if noise is None else torch.zeros_like(noise)),
+            "total energy": GEV_PER_UNIT * batch.sum(dim=(1, 2, 3)),
+            "lit pixels": (batch != 0).sum(dim=(1, 2, 3)),
+        }
+        return {name: values.double() for name, values in scores.items()}
 
-def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
-    """Area under the ROC curve of one score, and its bootstrap standard error.
-
-    0.5 is guessing, 1 is perfect, below 0.5 the anomalies look more normal than normal.
-    """
-
-    def statistic(a, b):
-        return roc_auc_score(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
-
-    result = bootstrap(
-        (normal, anomalous),
-        statistic,
-        vectorized=False,
-        n_resamples=200,
-        method="percentile",
-        rng=0,
-    )
-    return float(statistic(normal, anomalous)), float(result.standard_error)
-
-
-def roc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of normal jets flagged, and of anomalous ones, at every threshold."""
-    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
-    false, true, _ = roc_curve(truth, np.concatenate([normal, anomalous]))
-    return false, true
+    return joined([of_batch(batch.to(device)) for batch in images.split(batch_size)])
 
 
 def two_prong(images: Tensor) -> Tensor:

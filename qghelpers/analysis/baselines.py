@@ -1,53 +1,70 @@
-"""Reconstructions that need no network: what every network has to be set beside.
-
-All of them offer what networks do: `scaling`, `reconstruct` to scaled images and
-`reconstruct_gev` to images in GeV/100.
-"""
+"""Reconstructions that need no training: what every network has to be set beside."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from qghelpers.data.jets import JetImages
+from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.pca import BATCH, PrincipalComponents
-from qghelpers.networks.scaling import blank
+from qghelpers.networks.scaling import scaled_zero
+
+__all__ = ["Baseline", "all_baselines", "mean", "pca", "zero", "zero_loss"]
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A reconstruction by a formula.
+class Baseline(JetAutoencoder):
+    """A reconstruction by a formula, fitted and not trained.
 
-    Attributes:
-        scaling: a fitted scaling, in whose space it works.
-        formula: from scaled images `(n, 3, 125, 125)` to such images.
-        parameters: how many numbers were fitted.
+    Args:
+        scaling: a fitted scaling, in whose units it works.
+        decode: from codes `(n, k)` to scaled images `(n, 3, 125, 125)`.
+        encode: from scaled images to codes; no numbers at all unless given.
+        fitted: how many numbers were fitted.
     """
 
-    scaling: nn.Module
-    formula: Callable[[Tensor], Tensor]
-    parameters: int
+    def __init__(
+        self,
+        scaling: nn.Module,
+        decode: Callable[[Tensor], Tensor],
+        encode: Callable[[Tensor], Tensor] | None = None,
+        fitted: int = 0,
+    ) -> None:
+        super().__init__()
+        self.scaling, self._fitted, self._decode = scaling, fitted, decode
+        self._encode = encode or (lambda scaled: scaled.new_zeros(len(scaled), 0))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Code `(n, k)` of images in GeV/100; k is 0 where all images have the same answer."""
+        return self._encode(self.scaling(images))
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Scaled reconstruction of images in GeV/100, with their shape."""
-        return self.formula(self.scaling(images))
+        """Reconstruction in scaled units of images in GeV/100, with their shape."""
+        return self._decode(self.encode(images))
 
-    def reconstruct_gev(self, images: Tensor) -> Tensor:
-        """Reconstruction in GeV/100 of images in GeV/100, with their shape."""
-        return self.scaling.inverse(self.reconstruct(images))
+    def parameter_count(self) -> int:
+        """How many numbers were fitted."""
+        return self._fitted
+
+    def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
+        """Sum of squared errors of each image, `(n,)`."""
+        return {"loss": self.error(self.scaling(images), self.reconstruct(images))}
+
+
+def _always(image: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda code: image.expand(len(code), *image.shape)
 
 
 def zero(scaling: nn.Module) -> Baseline:
     """Answer every jet with an image of zeros: what a sparse image's metrics must be held to."""
-    image = blank(scaling)
-    return Baseline(scaling, lambda scaled: image.expand_as(scaled), 0)
+    return Baseline(scaling, _always(scaled_zero(scaling)))
 
 
 def mean(scaling: nn.Module, train: JetImages) -> Baseline:
     """Answer every jet with the mean scaled image of the training jets."""
     total = sum(scaling(images).double().sum(dim=0) for images in train.batches(BATCH))
     image = (total / len(train)).float()
-    return Baseline(scaling, lambda scaled: image.expand_as(scaled), image.numel())
+    return Baseline(scaling, _always(image), fitted=image.numel())
 
 
 def pca(scaling: nn.Module, train: JetImages, components: int) -> Baseline:
@@ -57,14 +74,28 @@ def pca(scaling: nn.Module, train: JetImages, components: int) -> Baseline:
     jets.
     """
     linear = PrincipalComponents(min(components, len(train) - 1)).fit(scaling, train)
-    parameters = linear.axes.numel() + linear.centre.numel()
-    return Baseline(scaling, lambda scaled: linear.decode(linear.encode(scaled)), parameters)
+    fitted = linear.axes.numel() + linear.centre.numel()
+    return Baseline(scaling, linear.decode, linear.encode, fitted)
 
 
-def usual(scaling: nn.Module, train: JetImages, components: int) -> dict[str, Baseline]:
+def all_baselines(scaling: nn.Module, train: JetImages, components: int) -> dict[str, Baseline]:
     """All three, by name."""
     return {
         "all-zero image": zero(scaling),
         "mean image": mean(scaling, train),
         f"PCA, {components} numbers": pca(scaling, train, components),
     }
+
+
+@torch.no_grad()
+def zero_loss(model: JetAutoencoder, jets: JetImages) -> float:
+    """What the network's loss would count if it answered every jet with an image of zeros.
+
+    The mean over the jets of the network's `error`, without other parts such as a divergence.
+    """
+    blank = zero(model.scaling)
+    errors = (
+        model.error(model.scaling(images), blank.reconstruct(images))
+        for images in jets.batches(BATCH)
+    )
+    return sum(error.double().sum().item() for error in errors) / len(jets)

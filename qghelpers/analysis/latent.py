@@ -1,5 +1,7 @@
 """What an autoencoder has learnt: encode jets, look at the cloud, walk through it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
@@ -7,45 +9,84 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
-from torch import Tensor, nn
+from torch import Tensor
 
 from qghelpers.data.jets import JetImages
-from qghelpers.networks.vae import VAE
+from qghelpers.data.layout import IMAGE_SIZE
+from qghelpers.networks.base import JetAutoencoder
+from qghelpers.networks.distributions import Prior
+
+__all__ = [
+    "active_dimensions",
+    "code_size",
+    "cross_probe",
+    "encode",
+    "explained",
+    "fit_prior",
+    "kl_per_dimension",
+    "linear_probe",
+    "posterior",
+    "principal_plane",
+    "traverse",
+]
 
 
-@torch.no_grad()
-def encode(model: VAE, jets: JetImages, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log variance of the posterior of every jet, each with shape `(n, latent_dim)`."""
-    model.eval()
-    device = next(model.parameters()).device
-    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
-    mu, log_variance = (torch.cat(part).float().cpu().numpy() for part in zip(*parts, strict=True))
-    return mu, log_variance
+def encode(model: JetAutoencoder, jets: JetImages, batch_size: int = 256) -> np.ndarray:
+    """The code of every jet, with shape `(n, k)`.
 
-
-@torch.no_grad()
-def bottleneck(model: nn.Module, jets: JetImages, batch_size: int = 256) -> np.ndarray:
-    """All that an autoencoder's smallest layer holds of every jet, with shape `(n, k)`.
-
-    Of a VAE the means of the posteriors; of a U-Net, the maps before the first step up.
+    Of a VAE the means of the posteriors; of a U-Net its bottleneck, beside which the skip
+    connections carry far more.
     """
-    if isinstance(model, VAE):
-        return encode(model, jets, batch_size)[0]
-    model.eval()
-    device = next(model.parameters()).device
-    parts = [model.encode(model.scaling(images.to(device))) for images in jets.batches(batch_size)]
-    return torch.cat(parts).flatten(1).float().cpu().numpy()
+    return _map(model, jets, lambda images: model.encode(images).float(), batch_size)
 
 
-def fit_prior(model: VAE, jets: JetImages, seed: int = 0) -> VAE:
-    """Fit the prior of the model, in place, to the posteriors and the totals of these jets."""
-    mu, log_variance = encode(model, jets)
+def posterior(
+    model: JetAutoencoder, jets: JetImages, batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log variance of the posterior of every jet, each with shape `(n, latent_dim)`.
+
+    Raises:
+        TypeError: the network is not generative, so it has no posterior.
+    """
+    _need_generative(model, "has no posterior")
+    return _map(model, jets, model.posterior, batch_size)
+
+
+def _map(model: JetAutoencoder, jets: JetImages, function: Callable, batch_size: int = 256):
+    """`JetImages.map` with the network in evaluation mode, on its own device."""
+    device = next(model.eval().parameters()).device
+    return jets.map(lambda images: function(images.to(device)), batch_size)
+
+
+def _need_generative(model: JetAutoencoder, what: str) -> None:
+    if not model.generative:
+        raise TypeError(f"{type(model).__name__} {what}: give a generative network, such as a VAE")
+
+
+def code_size(model: JetAutoencoder) -> int:
+    """How many numbers the network's code has."""
+    device = next(model.eval().parameters()).device
+    with torch.no_grad():
+        return model.encode(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)).shape[1]
+
+
+def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed: int = 0) -> Prior:
+    """A prior fitted to the posteriors and the totals of these jets, for `model.draw(n, prior)`.
+
+    Args:
+        model: a generative network.
+        jets: that it was trained on.
+        components: Gaussians in the prior.
+        seed: of the points drawn from the posteriors.
+
+    Raises:
+        TypeError: the network is not generative.
+    """
+    mu, log_variance = posterior(model, jets)
+    totals = _map(model, jets, model.totals)
     noise = np.random.default_rng(seed).standard_normal(mu.shape)
-    device = next(model.parameters()).device
-    batches = (model.scaling(images.to(device)) for images in jets.batches(256))
-    totals = torch.cat([model.likelihood.totals_of(scaled) for scaled in batches])
-    model.prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals.cpu().numpy())
-    return model
+    prior = Prior(components, mu.shape[1], totals.shape[1])
+    return prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals)
 
 
 def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,8 +116,21 @@ def active_dimensions(mu: np.ndarray, threshold: float = 0.01) -> np.ndarray:
 
 
 @torch.no_grad()
-def traverse(model: VAE, centre: np.ndarray, dimension: int, values: np.ndarray) -> Tensor:
-    """Decode a walk along one latent dimension: scaled images `(len(values), 3, 125, 125)`."""
+def traverse(
+    model: JetAutoencoder, centre: np.ndarray, dimension: int, values: np.ndarray
+) -> Tensor:
+    """Decode a walk along one latent dimension: scaled images `(len(values), 3, 125, 125)`.
+
+    Args:
+        model: a generative network.
+        centre: the code that the walk passes through, `(latent_dim,)`.
+        dimension: which number of the code is changed.
+        values: what it is changed to.
+
+    Raises:
+        TypeError: the network is not generative, so its code alone cannot be decoded.
+    """
+    _need_generative(model, "cannot decode a code alone")
     z = torch.tensor(centre, dtype=torch.float32).repeat(len(values), 1)
     z[:, dimension] = torch.as_tensor(values, dtype=torch.float32)
     return model.eval().decode(z.to(next(model.parameters()).device)).cpu()

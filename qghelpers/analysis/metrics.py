@@ -1,54 +1,118 @@
 """How good is a reconstruction? Errors beside those of baselines, with uncertainties.
 
-Judged is anything with a `scaling`, `reconstruct` (to scaled images) and `reconstruct_gev` (to
-images in GeV/100): a network, or a baseline from `qghelpers.baselines`. No single image answers
+Any `JetAutoencoder` can be judged, a baseline from `baselines` included. No single image answers
 all questions. Errors are smallest for a mean image, which is a blur; what a physicist measures,
-and which pixels are lit, is asked of the sharp image that `typical` makes, if there is one.
+and which pixels are lit, is asked of the sharp image, where a network can make one.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+import html
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from scipy.stats import bootstrap, wasserstein_distance
+from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from qghelpers.analysis import baselines
 from qghelpers.analysis import observables as physics
 from qghelpers.data.jets import JetImages
 from qghelpers.data.layout import GEV_PER_UNIT
+from qghelpers.networks.base import JetAutoencoder
 
-Table = dict[str, dict[str, tuple[float, float]]]
+__all__ = [
+    "Table",
+    "auc",
+    "compare",
+    "distances",
+    "errors",
+    "format_table",
+    "ratio",
+    "reconstruct",
+    "roc",
+    "same_scaling",
+    "wasserstein",
+    "with_error",
+]
+
 BATCH = 128
 RESAMPLES = 200
 
 
-class Autoencoder(Protocol):
-    """What can be judged."""
+class Table(dict[str, dict[str, tuple[float, float]]]):
+    """Values with their uncertainties: a row for each model, a column for each quantity.
 
-    scaling: nn.Module
+    `table["PCA"]["MSE"]` is a pair. Printed, and shown in a notebook, it has a line for each
+    quantity and a column for each model.
+    """
 
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Scaled reconstruction of images in GeV/100."""
+    def columns(self) -> list[str]:
+        """The quantities, in the order of their first row."""
+        return list(dict.fromkeys(name for row in self.values() for name in row))
 
-    def reconstruct_gev(self, images: Tensor) -> Tensor:
-        """Reconstruction in GeV/100."""
+    def only(self, columns: Sequence[str]) -> "Table":
+        """The table with these quantities alone, where a row has them."""
+        return Table({name: {c: row[c] for c in columns if c in row} for name, row in self.items()})
+
+    def _cells(self) -> list[list[str]]:
+        """A line for the names of the models, then one for each quantity."""
+        lines = [["", *self]]
+        for column in self.columns():
+            row = [_cell(*row[column]) if column in row else "" for row in self.values()]
+            lines.append([column, *row])
+        return lines
+
+    def __str__(self) -> str:
+        lines = self._cells()
+        left = max(len(line[0]) for line in lines)
+        widths = [max(len(name), 15) + 2 for name in self]
+        return "\n".join(
+            f"{name:<{left}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+            for name, *cells in lines
+        )
+
+    def _repr_html_(self) -> str:
+        head, *lines = ([html.escape(cell) for cell in line] for line in self._cells())
+        rows = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
+        for name, *cells in lines:
+            row = "".join(f"<td>{cell}</td>" for cell in cells)
+            rows.append(f"<tr><th>{name}</th>{row}</tr>")
+        return "<table>\n" + "\n".join(rows) + "\n</table>"
+
+
+def _cell(value: float, error: float) -> str:
+    if value == int(value) and not error and value > 1:
+        return f"{value:,.0f}"
+    if 0 < abs(value) < 0.1:
+        return f"{value:.4f} ± {error:.4f}"
+    return f"{value:.3f} ± {error:.3f}"
+
+
+def format_table(table: Mapping, columns: Sequence[str] | None = None) -> str:
+    """The result of `compare` as text: a line for each quantity, a column for each model.
+
+    Args:
+        table: as `Table`, or a dictionary of the same form.
+        columns: quantities to show; all of them unless given.
+    """
+    table = Table(table)
+    return str(table if columns is None else table.only(columns))
 
 
 @torch.no_grad()
-def reconstruct(model: nn.Module, images: Tensor, typical: bool = False) -> Tensor:
-    """What a network makes of images, in their own unit, GeV/100.
+def reconstruct(model: JetAutoencoder, images: Tensor, sharp: bool = False) -> Tensor:
+    """What a network makes of images, in the file's units.
 
     Args:
         model: it is put into evaluation mode.
         images: in GeV/100, with shape `(n, 3, 125, 125)`.
-        typical: a sharp image instead of the mean one, where the network knows of any.
+        sharp: a sharp image instead of the mean one, where the network can make one.
+
+    Returns:
+        In GeV/100, with the shape of `images`.
     """
     model.eval()
-    if typical and hasattr(model, "typical"):
-        return model.typical(images)
-    return model.reconstruct_gev(images)
+    return model.sharp(images) if sharp else model.reconstruct_energy(images)
 
 
 def same_scaling(a: nn.Module, b: nn.Module) -> bool:
@@ -57,29 +121,31 @@ def same_scaling(a: nn.Module, b: nn.Module) -> bool:
     return type(a) is type(b) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@torch.no_grad()
-def errors(model: Autoencoder, scaling: nn.Module, jets: JetImages) -> dict[str, np.ndarray]:
+def errors(model: JetAutoencoder, scaling: nn.Module, jets: JetImages) -> dict[str, np.ndarray]:
     """How a reconstruction errs, jet by jet.
 
     Args:
+        model: it is put into evaluation mode.
         scaling: in whose space errors are taken; a model with another scaling is judged by its
             image in GeV, scaled.
+        jets: n of them.
 
     Returns:
         Summed over the pixels of a channel, with shape `(n, 3)`: `MSE` and `L1`, squared and
         absolute error in scaled units; `MSE GeV` and `L1 GeV`. Numbers of pixels, with shape
         `(n,)`: lit in `both`, or in `either` of original and reconstruction, `false`ly lit, and
-        `unlit` in the original. All `qghelpers.observables` of the reconstruction.
+        `unlit` in the original. All `observables` of the reconstruction.
     """
     direct = same_scaling(model.scaling, scaling)
-    parts = []
-    for images in jets.batches(BATCH):
-        gev = model.reconstruct_gev(images)
-        scaled = model.reconstruct(images) if direct else scaling(gev)
-        off, off_gev = scaled - scaling(images), GEV_PER_UNIT * (gev - images)
-        sharp = model.typical(images) if hasattr(model, "typical") else gev
+    model.eval()
+
+    def of_batch(images: Tensor) -> dict[str, Tensor | np.ndarray]:
+        energy = model.reconstruct_energy(images)
+        scaled = model.reconstruct(images) if direct else scaling(energy)
+        off, off_gev = scaled - scaling(images), GEV_PER_UNIT * (energy - images)
+        sharp = model.sharp(images)
         ours, theirs = physics.lit(sharp), physics.lit(images)
-        part = {
+        counts = {
             "MSE": off.square().sum(dim=(2, 3)),
             "L1": off.abs().sum(dim=(2, 3)),
             "MSE GeV": off_gev.square().sum(dim=(2, 3)),
@@ -89,17 +155,26 @@ def errors(model: Autoencoder, scaling: nn.Module, jets: JetImages) -> dict[str,
             "false": (ours & ~theirs).sum(dim=(1, 2, 3)),
             "unlit": (~theirs).sum(dim=(1, 2, 3)),
         }
-        counts = {name: values.double().cpu().numpy() for name, values in part.items()}
-        parts.append(counts | physics.observables(sharp))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        counts = {name: values.double() for name, values in counts.items()}
+        return counts | physics.observables(sharp)
+
+    return jets.map(of_batch, BATCH)
 
 
-def with_error(statistic, *samples: np.ndarray) -> tuple[float, float]:
-    """A statistic of the same jets' values, each with shape `(n,)`, and its bootstrap error."""
+def with_error(
+    statistic: Callable[..., float], *samples: np.ndarray, paired: bool = True
+) -> tuple[float, float]:
+    """A statistic and its bootstrap standard error.
+
+    Args:
+        statistic: of the samples.
+        samples: with shape `(n,)` each.
+        paired: whether the samples are of the same jets, which are then resampled together.
+    """
     result = bootstrap(
         samples,
         statistic,
-        paired=True,
+        paired=paired,
         vectorized=False,
         n_resamples=RESAMPLES,
         method="percentile",
@@ -117,18 +192,41 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]
     return with_error(lambda a, b: a.sum() / max(b.sum(), 1e-12), numerator, denominator)
 
 
-def wasserstein(truth: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
+    """Area under the ROC curve of one score, and its bootstrap standard error.
+
+    0.5 is guessing, 1 is perfect, below 0.5 the anomalies look more normal than normal.
+
+    Args:
+        normal, anomalous: scores, with shapes `(n,)` and `(m,)`.
+    """
+
+    def area(a, b):
+        return roc_auc_score(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+
+    return with_error(area, normal, anomalous, paired=False)
+
+
+def roc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of normal jets flagged, and of anomalous ones, at every threshold."""
+    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    false, true, _ = roc_curve(truth, np.concatenate([normal, anomalous]))
+    return false, true
+
+
+def wasserstein(truth: np.ndarray, other: np.ndarray, paired: bool = True) -> tuple[float, float]:
     """Wasserstein-1 distance in standard deviations of the truth, and its bootstrap error.
 
     Args:
-        truth, other: with shape `(n,)`, of the same jets or of as many others.
+        truth, other: with shape `(n,)`.
+        paired: whether both are of the same jets, such as jets and their reconstructions.
     """
     scale = truth.std() or 1.0
-    return with_error(lambda a, b: wasserstein_distance(a, b) / scale, truth, other)
+    return with_error(lambda a, b: wasserstein_distance(a, b) / scale, truth, other, paired=paired)
 
 
-def compare(models: Mapping[str, Autoencoder], scaling: nn.Module, jets: JetImages) -> Table:
-    """Every reconstruction judged by all that we know to ask.
+def compare(models: Mapping[str, JetAutoencoder], scaling: nn.Module, jets: JetImages) -> Table:
+    """All metrics for all models.
 
     Returns:
         For each name, values with their bootstrap standard errors. `MSE`, `L1`, `MSE GeV` and
@@ -140,7 +238,7 @@ def compare(models: Mapping[str, Autoencoder], scaling: nn.Module, jets: JetImag
     """
     nothing = errors(baselines.zero(scaling), scaling, jets)
     truth = physics.of_jets(jets)
-    table = {}
+    table = Table()
     for name, model in models.items():
         own = errors(model, scaling, jets)
         row = {}
@@ -151,47 +249,22 @@ def compare(models: Mapping[str, Autoencoder], scaling: nn.Module, jets: JetImag
         row["IoU"] = ratio(own["both"], own["either"])
         row["false lit"] = ratio(own["false"], own["unlit"])
         row |= distances(truth, {name: own[name] for name in physics.NAMES})
-        row["parameters"] = float(_parameters(model)), 0.0
+        row["parameters"] = float(model.parameter_count()), 0.0
         table[name] = row
     return table
 
 
 def distances(
-    truth: dict[str, np.ndarray], other: dict[str, np.ndarray]
+    truth: dict[str, np.ndarray], other: dict[str, np.ndarray], paired: bool = True
 ) -> dict[str, tuple[float, float]]:
-    """The `W1 ...` between two samples' observables, as many jets of each as both have."""
-    size = min(len(values) for sample in (truth, other) for values in sample.values())
-    return {
-        f"W1 {name}": wasserstein(truth[name][:size], other[name][:size]) for name in physics.NAMES
-    }
-
-
-def _parameters(model: Autoencoder) -> int:
-    if isinstance(model, nn.Module):
-        return sum(weights.numel() for weights in model.parameters())
-    return model.parameters
-
-
-def format_table(table: Table, columns: list[str] | None = None) -> str:
-    """The result of `compare` as text: a line for each quantity, a column for each model.
+    """The `W1 ...` between two samples' observables, as many jets of each as both have.
 
     Args:
-        columns: quantities to show; all of them unless given.
+        truth, other: as `observables` returns them.
+        paired: whether both are of the same jets.
     """
-    names = columns or list(dict.fromkeys(name for row in table.values() for name in row))
-    left = max(map(len, names))
-    widths = [max(len(title), 15) + 2 for title in table]
-    lines = [" " * left + "".join(f"{t:>{w}}" for t, w in zip(table, widths, strict=True))]
-    for name in names:
-        cells = [_cell(*row[name]) if name in row else "" for row in table.values()]
-        shown = "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
-        lines.append(f"{name:<{left}}{shown}")
-    return "\n".join(lines)
-
-
-def _cell(value: float, error: float) -> str:
-    if value == int(value) and not error and value > 1:
-        return f"{value:,.0f}"
-    if 0 < abs(value) < 0.1:
-        return f"{value:.4f} ± {error:.4f}"
-    return f"{value:.3f} ± {error:.3f}"
+    size = min(len(values) for sample in (truth, other) for values in sample.values())
+    return {
+        f"W1 {name}": wasserstein(truth[name][:size], other[name][:size], paired)
+        for name in physics.NAMES
+    }

@@ -1,4 +1,4 @@
-"""What a physicist would measure of a jet image, and how far two samples of it are apart.
+"""What a physicist would measure of a jet image.
 
 Pixels are taken as massless particles whose transverse momentum is the pixel's energy, with
 the image's centre at eta = phi = 0. Negative pixels, which reconstructions may have, count as 0.
@@ -13,14 +13,8 @@ from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDT
 
 LIT = tuple(deposit / 2 for deposit in SMALLEST_DEPOSITS)  # GeV a pixel
 C1_EXPONENT = 0.2
-NAMES = (
-    *(f"energy {channel}" for channel in CHANNELS),
-    *(f"lit {channel}" for channel in CHANNELS),
-    "girth",
-    "pTD",
-    "C1",
-    "mass",
-)
+
+__all__ = ["NAMES", "lit", "observables", "of_jets"]
 
 
 def lit(images: Tensor) -> Tensor:
@@ -29,7 +23,7 @@ def lit(images: Tensor) -> Tensor:
 
 
 def observables(images: Tensor) -> dict[str, np.ndarray]:
-    r"""Ten observables of each image; the last four are those of ECAL and HCAL together.
+    r"""The observables of each image; all but the first six are of ECAL and HCAL together.
 
     With transverse momenta $p_i$, their sum $P$, and distances $\Delta R$ in eta and phi:
 
@@ -50,13 +44,13 @@ def observables(images: Tensor) -> dict[str, np.ndarray]:
     gev = images.double().clamp_min(0) * GEV_PER_UNIT
     energy, counts = gev.sum(dim=(2, 3)), lit(images).sum(dim=(2, 3))
     calorimeter = gev[:, 1] + gev[:, 2]
-    shape = (_girth(calorimeter), _ptd(calorimeter), _c1(calorimeter), _mass(calorimeter))
-    values = (*energy.T, *counts.double().T, *shape)
+    shapes = (function(calorimeter) for function in SHAPES.values())
+    values = (*energy.T, *counts.double().T, *shapes)
     return {name: value.cpu().numpy() for name, value in zip(NAMES, values, strict=True)}
 
 
 def _places(like: Tensor) -> Tensor:
-    """Eta, or phi, of each row, or column, relative to the centre."""
+    """Eta of each row, and phi of each column, relative to the image's centre: `(125,)`."""
     return (torch.arange(IMAGE_SIZE).to(like) - (IMAGE_SIZE - 1) / 2) * PIXEL_WIDTH
 
 
@@ -100,7 +94,15 @@ def _mass(pt: Tensor) -> Tensor:
     return (energy**2 - px**2 - py**2 - pz**2).clamp_min(0).sqrt()
 
 
-def of_jets(jets: JetImages, change=lambda images: images) -> dict[str, np.ndarray]:
-    """`observables` of jets, or of what `change` makes of their images, batch by batch."""
-    parts = [observables(change(images)) for images in jets.batches(128)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in NAMES}
+# what is measured of the shape of ECAL and HCAL together, `(n, 125, 125)` in GeV; add one here
+SHAPES = {"girth": _girth, "pTD": _ptd, "C1": _c1, "mass": _mass}
+NAMES = (
+    *(f"energy {channel}" for channel in CHANNELS),
+    *(f"lit {channel}" for channel in CHANNELS),
+    *SHAPES,
+)
+
+
+def of_jets(jets: JetImages) -> dict[str, np.ndarray]:
+    """`observables` of all jets, each with shape `(n,)`."""
+    return jets.map(observables, 128)

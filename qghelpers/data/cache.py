@@ -23,7 +23,7 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from qghelpers.data.files import DataError, reason, replacing
+from qghelpers.data.hdf5 import DataError, reason, replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
 

@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 from scipy.stats import ks_2samp
 
-from qghelpers.data import cache, layout
+from qghelpers.data import cache, hdf5, layout
 from qghelpers.data.sparse import SparseImages
 
-LOOK_AT = 1000  # jets, drawn at random, to tell the channels by
+JETS_TO_CHECK = 1000  # jets, drawn at random, to tell the channels by
 OUTLIER = 10  # times the largest jet pT: no pixel of a jet holds that much
-SURE = 1e-6  # chance of a difference at which it is called one
+P_VALUE_WARNING = 1e-6  # chance of a difference at which it is called one
 NAMES = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
 
@@ -23,8 +23,8 @@ def inspect(path: str | Path) -> str:
     Raises:
         DataError: the file cannot be used at all.
     """
-    with layout.open_file(path) as file:
-        labels, pt, mass, process = layout.columns(file)
+    with hdf5.open_file(path) as file:
+        labels, pt, mass, process = hdf5.columns(file)
         images = cache.open_images(file["X_jets"])
         lines = _datasets(file, Path(path), images)
     lit, total, largest, strange = _statistics(images, pt.max())
@@ -83,7 +83,7 @@ def _statistics(images: SparseImages, highest_pt: float):
 
 
 def _channels(images: SparseImages) -> list[str]:
-    rows = np.random.default_rng(0).permutation(len(images))[:LOOK_AT]
+    rows = np.random.default_rng(0).permutation(len(images))[:JETS_TO_CHECK]
     some = images.dense(rows).permute(0, 2, 3, 1).numpy()
     names = layout.channels_by_evidence(some)
     lines = [
@@ -158,6 +158,6 @@ def _order(columns: dict[str, np.ndarray]) -> list[str]:
     chances = {name: ks_2samp(x[:first], x[first:]).pvalue for name, x in columns.items()}
     name = min(chances, key=chances.get)
     verdict = f"(of {', '.join(columns)}, {name} differs most: p = {chances[name]:.2g})"
-    if chances[name] < SURE:
+    if chances[name] < P_VALUE_WARNING:
         return [f"order: WARNING: the first {first} jets differ from the rest {verdict}"]
     return [f"order: the first {first} jets are like the rest {verdict}"]

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from qghelpers.data import layout
-from qghelpers.data import sparse as store
+from qghelpers.data import layout, sparse
 
 
 class JetImages:
@@ -24,7 +24,7 @@ class JetImages:
     channels = layout.CHANNELS
 
     def __init__(
-        self, images: store.Images, rows, labels, pt, mass, process, source="", order=None
+        self, images: sparse.Images, rows, labels, pt, mass, process, source="", order=None
     ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
@@ -39,9 +39,7 @@ class JetImages:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        kinds = {"quark": self.labels == layout.QUARK, "gluon": self.labels == layout.GLUON}
-        kinds |= {name: self.process == name for name in layout.PROCESSES[1:]}
-        counts = [f"{chosen.sum()} {name}" for name, chosen in kinds.items() if chosen.any()]
+        counts = [f"{len(part)} {name}" for name, part in self._kinds().items() if len(part)]
         return f"{len(self)} jets ({', '.join(counts)})"
 
     def __getitem__(self, which: Sequence[int] | np.ndarray | slice) -> "JetImages":
@@ -52,12 +50,28 @@ class JetImages:
         parts = (array[which] for array in (self._rows, *self._columns()))
         return JetImages(self._images, *parts, self.source, self._order)
 
+    @property
+    def quarks(self) -> "JetImages":
+        """The jets with label 1."""
+        return self[self.labels == layout.QUARK]
+
+    @property
+    def gluons(self) -> "JetImages":
+        """The jets with label 0."""
+        return self[self.labels == layout.GLUON]
+
+    def _kinds(self) -> dict[str, "JetImages"]:
+        """Quark jets, gluon jets, and those of every other process."""
+        others = sorted(set(self.process) - {layout.QCD})
+        kinds = {"quark": self.quarks, "gluon": self.gluons}
+        return kinds | {name: self[self.process == name] for name in others}
+
     def _columns(self) -> tuple[np.ndarray, ...]:
         return self.labels, self.pt, self.mass, self.process
 
     def to(self, device: str | torch.device) -> "JetImages":
         """The same jets with their sparse pixels on `device`, where batches are made dense."""
-        images = store.ResidentImages(self._images.take(self._rows), device)
+        images = sparse.ResidentImages(self._images.take(self._rows), device)
         return JetImages(images, np.arange(len(self)), *self._columns(), self.source, self._order)
 
     def images(self, which: Sequence[int] | np.ndarray | slice = slice(None)) -> torch.Tensor:
@@ -92,7 +106,6 @@ class JetImages:
         size: int,
         shuffle: int | None = None,
         shard: tuple[int, int] = (0, 1),
-        drop_last: bool = False,
         first: int = 0,
     ) -> Iterator[torch.Tensor]:
         """Batches of dense images; the last one may be smaller.
@@ -102,15 +115,33 @@ class JetImages:
             shuffle: a number that fixes a random order; the jets' own order unless given.
             shard: with `(i, n)`, only the i-th of n equal shares of every batch, for one of n
                 processes that together see each batch as a single process would.
-            drop_last: leave out a last batch that is smaller than the others.
             first: begin with this batch, counted from 0.
         """
         order = np.arange(len(self))
         if shuffle is not None:
             order = np.random.default_rng(shuffle).permutation(order)
         index, shards = shard
-        for start in range(first * size, len(self) - (size - 1) * drop_last, size):
+        for start in range(first * size, len(self), size):
             yield self.images(order[start : start + size][index::shards])
+
+    @torch.no_grad()
+    def map(self, function: Callable[[torch.Tensor], Any], size: int = 256) -> Any:
+        """Apply a function to the dense images batch by batch, and put the results together.
+
+        Args:
+            function: from images in GeV/100 with shape `(n, 3, 125, 125)` to a tensor or array
+                with shape `(n, *)`, or to a dictionary or tuple of such.
+            size: jets in a batch.
+
+        Returns:
+            What `function` returns, for all jets, as NumPy arrays; no gradients are kept.
+        """
+        parts = [function(images) for images in self.batches(size)]
+        return joined(parts or [function(self.images([]))])
+
+    def sample(self, size: int | None, seed: int = 0) -> "JetImages":
+        """A random subset of at most `size` jets in their order; all of them if None."""
+        return self[random_rows(len(self), size, seed)]
 
     def split(
         self, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
@@ -143,6 +174,22 @@ class JetImages:
     def fingerprint(self) -> str:
         """A short text that is the same for the same jets in the same order."""
         return digest(self.labels, self.pt, self.mass)
+
+
+def random_rows(count: int, size: int | None, seed: int) -> np.ndarray:
+    """At most `size` of `count` rows, drawn at random, in rising order; all of them if None."""
+    if size is None or size >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:size])
+
+
+def joined(parts: list) -> Any:
+    """Concatenate tensors or arrays, or dictionaries or tuples of such, as NumPy arrays."""
+    if isinstance(parts[0], dict):
+        return {name: joined([part[name] for part in parts]) for name in parts[0]}
+    if isinstance(parts[0], tuple):
+        return tuple(joined(list(column)) for column in zip(*parts, strict=True))
+    return np.concatenate([torch.as_tensor(part).cpu().numpy() for part in parts])
 
 
 def digest(*arrays: np.ndarray) -> str:

@@ -7,7 +7,14 @@ to decompress what they look at.
 import numpy as np
 from numba import njit
 
-from qghelpers.data.sparse import CORNERS, PIXELS, REST, TOWERS, SparseImages, offsets_of
+from qghelpers.data.sparse import (
+    CORNERS,
+    PIXELS,
+    TOWER_OFFSETS,
+    TOWERS_PER_IMAGE,
+    SparseImages,
+    offsets_of,
+)
 
 AT_ONCE = 8  # images packed in one call
 
@@ -60,17 +67,17 @@ def _pack(bits, counts, positions, values):
         image, before = bits[i], entries
         for position in range(PIXELS):
             lit[position] = image[position] != 0
-        for tower in range(TOWERS):
+        for tower in range(TOWERS_PER_IMAGE):
             corner = CORNERS[tower]
             if lit[corner]:
                 equal = True
-                for step in REST:
+                for step in TOWER_OFFSETS:
                     equal &= image[corner + step] == image[corner]
                 if equal:
                     positions[entries] = PIXELS + tower
                     values[entries] = image[corner]
                     entries += 1
-                    for step in REST:
+                    for step in TOWER_OFFSETS:
                         lit[corner + step] = 0
         for eight in range(len(eights)):
             if eights[eight] != 0:

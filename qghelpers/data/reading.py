@@ -15,8 +15,8 @@ import numpy as np
 from joblib import cpu_count
 from tqdm import tqdm
 
-from qghelpers.data.files import DataError
-from qghelpers.data.layout import IMAGE_SHAPE, damage_named
+from qghelpers.data.hdf5 import DataError, damage_named
+from qghelpers.data.layout import IMAGE_SHAPE
 from qghelpers.data.packing import AT_ONCE, Packer, unshuffle
 from qghelpers.data.sparse import PIXELS, SparseImages
 
@@ -25,11 +25,11 @@ try:
 except ImportError:  # no wheel on this platform
     import zlib
 
-ROWS = 128  # images in a block, or as many as a chunk holds
-INFLATED = 24  # images of a chunk inflated at once
-FED = 2**20  # bytes of a large chunk that are inflated at once
-MOST = 4_000_000  # lit pixels in a block; blocks with more are divided
-LARGEST_CHUNK = 2**30  # bytes that may have to be inflated in one piece
+IMAGES_PER_BLOCK = 128  # images in a block, or as many as a chunk holds
+INFLATE_IMAGES = 24  # images of a chunk inflated at once
+INFLATE_BYTES = 2**20  # bytes of a large chunk that are inflated at once
+MAX_LIT_PER_BLOCK = 4_000_000  # lit pixels in a block; blocks with more are divided
+MAX_CHUNK_BYTES = 2**30  # bytes that may have to be inflated in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _thread = threading.local()
 Pixels = tuple[np.ndarray, np.ndarray, np.ndarray]  # row in the block, position, value
@@ -57,7 +57,7 @@ def read_blocks(
         wanted[:] = False
         wanted[rows] = True
     chunks = _Chunks(images)
-    step = chunks.shape[0] * max(1, ROWS // chunks.shape[0])
+    step = chunks.shape[0] * max(1, IMAGES_PER_BLOCK // chunks.shape[0])
     starts = [i for i in range(0, len(images), step) if wanted[i : i + step].any()]
     tasks = ((start, wanted[start : start + step]) for start in starts)
     Packer().add(np.zeros((1, PIXELS), np.float32))  # compiled before the bar's clock starts
@@ -115,11 +115,11 @@ class _Chunks:
         filters = tuple(settings.get_filter(i)[0] for i in range(settings.get_nfilters()))
         self.raw = images.chunks is not None and filters in ((GZIP,), (SHUFFLE, GZIP))
         self.shuffled = SHUFFLE in filters
-        self.shape = images.chunks or (ROWS, *IMAGE_SHAPE)
+        self.shape = images.chunks or (IMAGES_PER_BLOCK, *IMAGE_SHAPE)
         self.bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self.tiles = [range(0, n, c) for n, c in zip(IMAGE_SHAPE, self.shape[1:], strict=True)]
         self.whole = self.shape[1:] == IMAGE_SHAPE
-        if self.bytes > LARGEST_CHUNK and not (self.raw and self.whole and not self.shuffled):
+        if self.bytes > MAX_CHUNK_BYTES and not (self.raw and self.whole and not self.shuffled):
             raise DataError(
                 f"{self.name}: X_jets is stored in chunks of {self.bytes / 2**30:.1f} GiB: repack "
                 "it with h5repack -l X_jets:CHUNK=16x125x125x3"
@@ -165,7 +165,7 @@ class _Chunks:
                 wanted = mask[row : row + len(images)]
                 row += len(images)
                 packer.add(images if wanted.all() else images[wanted])
-                if packer.entries > MOST:
+                if packer.entries > MAX_LIT_PER_BLOCK:
                     yield packer.packed()
                     packer = Packer()
         if len(packer):
@@ -190,7 +190,7 @@ class _Chunks:
             rows, *place = place[:, inside]
             parts.append((rows, np.ravel_multi_index(place, IMAGE_SHAPE), pixels[index[inside]]))
             lit += len(rows)
-            if lit > MOST and mask.sum() > 1:
+            if lit > MAX_LIT_PER_BLOCK and mask.sum() > 1:
                 return None
         return _merge(parts, np.flatnonzero(mask))
 
@@ -208,7 +208,7 @@ class _Chunks:
                     data = b"".join(_pieces(data, self.bytes, self.bytes))
                     yield unshuffle(data, self.dtype.itemsize).view(self.dtype)
                 else:
-                    size = INFLATED * PIXELS * self.dtype.itemsize
+                    size = INFLATE_IMAGES * PIXELS * self.dtype.itemsize
                     for piece in _pieces(data, self.bytes, size):
                         yield np.frombuffer(piece, self.dtype)
                 return
@@ -245,8 +245,8 @@ def _pieces(data: bytes, size: int, piece: int) -> Iterator[bytes]:
             return
         inflater, unread, made = zlib.decompressobj(), memoryview(data), bytearray()
         while not inflater.eof:
-            fed = inflater.unconsumed_tail or bytes(unread[:FED])
-            unread = unread if inflater.unconsumed_tail else unread[FED:]
+            fed = inflater.unconsumed_tail or bytes(unread[:INFLATE_BYTES])
+            unread = unread if inflater.unconsumed_tail else unread[INFLATE_BYTES:]
             part = inflater.decompress(fed, piece - len(made))
             if not part and not fed:
                 raise wrong  # it ends before its end

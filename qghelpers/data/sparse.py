@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qghelpers.data.layout import CHANNELS, IMAGE_SHAPE, IMAGE_SIZE, TOWER_SIZE
+from qghelpers.data.layout import CHANNELS, IMAGE_SHAPE, TOWER_SIZE, TOWERS_PER_SIDE
 
 PIXELS = int(np.prod(IMAGE_SHAPE))
-TOWERS = (IMAGE_SIZE // TOWER_SIZE) ** 2
+TOWERS_PER_IMAGE = TOWERS_PER_SIDE**2
 HCAL = CHANNELS.index("HCAL")
 _GRID = np.arange(PIXELS).reshape(IMAGE_SHAPE)
 CORNERS = _GRID[::TOWER_SIZE, ::TOWER_SIZE, HCAL].ravel()  # the first pixel of each tower
-REST = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()  # from there to all of its pixels
+# from the first pixel of a tower to each of its 25 pixels
+TOWER_OFFSETS = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()
 # Of each position that a sparse image may name: its (first) pixel, and how many pixels it has.
 _PIXEL = np.append(np.arange(PIXELS), CORNERS)
-_SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS, REST.size))
+_SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS_PER_IMAGE, TOWER_OFFSETS.size))
 
 
 class Images(Protocol):
@@ -92,7 +93,7 @@ class SparseImages:
         images = np.zeros(len(rows) * PIXELS, np.float32)
         images[first] = values
         towers = np.flatnonzero(positions >= PIXELS)
-        images[first[towers, None] + REST] = values[towers, None]
+        images[first[towers, None] + TOWER_OFFSETS] = values[towers, None]
         return torch.from_numpy(images).view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
 
     def pixels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -182,7 +183,7 @@ class ResidentImages:
         self.host = host
         self._offsets, self._values, self._pixel, self._rest = (
             torch.from_numpy(array).to(device)
-            for array in (host.offsets, host.values, _PIXEL, REST)
+            for array in (host.offsets, host.values, _PIXEL, TOWER_OFFSETS)
         )
         # few operations know uint16 on a GPU: keep the bits, undo the sign where they are read
         self._positions = torch.from_numpy(host.positions.view(np.int16)).to(device)

@@ -1,4 +1,4 @@
-"""Principal components of scaled jet images: the best linear autoencoder, found by a formula."""
+"""Principal components of jet images, the best linear autoencoder; and a VAE beside them."""
 
 import numpy as np
 import torch
@@ -8,15 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qghelpers.data.jets import JetImages
-from qghelpers.data.layout import IMAGE_SHAPE
-from qghelpers.networks.scaling import blank
+from qghelpers.data.layout import IMAGE_SHAPE, IMAGE_SIZE
+from qghelpers.networks.layers import Crop
+from qghelpers.networks.scaling import scaled_zero
+from qghelpers.networks.vae import SIDE, VAE
 
 BATCH = 256
-SMALLEST = 1e-4  # of the largest spread: a smaller one is rounding
+MIN_SPREAD = 1e-4  # of the largest spread: a smaller one is rounding
+FIT_JETS = 20_000  # that a VAE's components are found from, at most; takes 13 s on two cores
 
 
 class PrincipalComponents(nn.Module):
-    """To a few numbers for each jet, of variance 1, and back; fitted, not trained.
+    """To a few numbers for each image, of variance 1, and back; fitted, not trained.
 
     Pearson, "On lines and planes of closest fit to systems of points in space", Philosophical
     Magazine 2 (1901) 559.
@@ -47,7 +50,7 @@ class PrincipalComponents(nn.Module):
         """
         if len(train) < 2:
             raise ValueError("principal components are those of two jets or more: give more jets")
-        nothing = blank(scaling).flatten()
+        nothing = scaled_zero(scaling).flatten()
         rows = [
             sparse.csr_array((scaling(images).flatten(1) - nothing).numpy())
             for images in train.batches(BATCH)
@@ -55,7 +58,7 @@ class PrincipalComponents(nn.Module):
         most = min(len(self.spread), len(train) - 1)
         fitted = PCA(most, svd_solver="arpack", random_state=0).fit(sparse.vstack(rows))
         spread = np.sqrt(fitted.explained_variance_)
-        found = np.count_nonzero(spread > SMALLEST * spread[0])  # else there are jets that repeat
+        found = np.count_nonzero(spread > MIN_SPREAD * spread[0])  # fewer if jets are repeated
         self.axes[:found] = torch.from_numpy(fitted.components_[:found])
         self.spread[:found] = torch.from_numpy(spread[:found])
         self.centre.copy_(torch.from_numpy(np.asarray(fitted.mean_)).float() + nothing)
@@ -66,5 +69,48 @@ class PrincipalComponents(nn.Module):
         return F.linear(scaled.flatten(1) - self.centre, self.axes) / self.spread
 
     def decode(self, numbers: Tensor) -> Tensor:
-        """Scaled images `(n, 3, 125, 125)`."""
+        """Scaled images `(n, 3, 125, 125)` from numbers `(n, components)`."""
         return ((numbers * self.spread) @ self.axes + self.centre).view(-1, *self.shape)
+
+
+class PCAVAE(VAE, name="pca-vae"):
+    """A VAE that starts as the principal components of its training jets.
+
+    Encoder and decoder add to what the components say, and learn what they miss; the components
+    stay as they are. Images are padded with zeros to 128 x 128. The posterior's variance stays
+    below 1, the prior's, as that of the best posterior does: otherwise a single mis-measured
+    track can make it, and the divergence, as large as numbers get.
+
+    Args:
+        latent_dim: size of the latent space.
+        beta: weight of the divergence in the loss.
+        scaling: "zscore" or "log".
+    """
+
+    def __init__(self, latent_dim: int = 32, beta: float = 1.0, scaling: str = "zscore") -> None:
+        super().__init__(latent_dim, beta, scaling)
+        self.encoder[0] = nn.ZeroPad2d((0, SIDE - IMAGE_SIZE, 0, SIDE - IMAGE_SIZE))
+        self.decoder[-1] = Crop(IMAGE_SIZE)
+        for layer in (self.decoder[-2], self.to_posterior):  # what is added starts at zero
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.principal = PrincipalComponents(latent_dim)
+
+    def prepare(self, train: JetImages) -> None:
+        r"""Find the components, and start from the posterior variance that costs least.
+
+        A number that moves the image by $s$ costs $s^2\sigma^2$ in squared error and $(\sigma^2 -
+        \log\sigma^2) / 2$ in divergence, which is least for $\sigma^2 = 1 / (1 + 2 s^2)$.
+        """
+        self.principal.fit(self.scaling, train[:FIT_JETS])
+        variance = 1 / (1 + 2 * self.principal.spread.square())
+        self.to_posterior.bias.data[self.latent_dim :] = torch.logit(variance)
+
+    def heads(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, `(n, latent_dim)` each, of scaled images."""
+        mu, log_odds = super().heads(scaled)
+        return mu + self.principal.encode(scaled), F.logsigmoid(log_odds)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Scaled images `(n, 3, 125, 125)` from latent numbers `(n, latent_dim)`."""
+        return super().decode(z) + self.principal.decode(z)

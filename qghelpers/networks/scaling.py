@@ -66,7 +66,7 @@ class LogScale(nn.Module):
         self.register_buffer("noise", torch.tensor(PIXEL_NOISE).view(3, 1, 1))
 
     def fit(self, train: "JetImages") -> "LogScale":
-        """Nothing to fit; here so that scalings can be exchanged."""
+        """Return self: there is nothing to fit, but every scaling can be fitted."""
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -81,6 +81,17 @@ class LogScale(nn.Module):
 SCALINGS = {"zscore": ZScore, "log": LogScale}
 
 
-def blank(scaling: nn.Module) -> Tensor:
-    """An image without energy, scaled: `(3, 125, 125)`."""
+def make_scaling(name: str) -> nn.Module:
+    """A new scaling by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in SCALINGS:
+        raise ValueError(f"no scaling {name}: there are {', '.join(SCALINGS)}")
+    return SCALINGS[name]()
+
+
+def scaled_zero(scaling: nn.Module) -> Tensor:
+    """An image without energy in scaled units: `(3, 125, 125)`."""
     return scaling(torch.zeros(1, IMAGE_SHAPE[2], *IMAGE_SHAPE[:2]))[0]

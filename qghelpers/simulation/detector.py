@@ -5,21 +5,26 @@ showers are spread over neighbouring cells, and each cell is smeared and thresho
 numbers stand in one table, `Detector`, with their sources.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH, TOWER_SIZE
+from qghelpers.data.layout import (
+    GEV_PER_UNIT,
+    IMAGE_SIZE,
+    PIXEL_WIDTH,
+    TOWER_SIZE,
+    TOWERS_PER_SIDE,
+)
+from qghelpers.simulation.particles import Particles
 
-TOWERS = IMAGE_SIZE // TOWER_SIZE  # HCAL towers across an image
-RING = 360 // TOWER_SIZE  # HCAL towers around the full circle in phi
+TOWERS_AROUND = 360 // TOWER_SIZE  # HCAL towers around the full circle in phi
 ETA_TOWERS = 36  # HCAL towers kept on each side of eta = 0: up to |eta| = 3.13
 TOWER_WIDTH = PIXEL_WIDTH * TOWER_SIZE  # in eta
 PHI_PIXEL = 2 * np.pi / 360
 ETA_MAX = 4.0  # of particles that can reach an image, bent ones included
-NEAR = 1.5  # distance in eta and in phi from the jet axis that an image with its showers covers
+IMAGE_REACH = 1.5  # in eta and in phi from the jet axis: covers an image with its showers
 ENDCAP = 1.479  # |eta| where the ECAL barrel ends
 
 
@@ -75,35 +80,6 @@ class Detector:
     spots: int = 8  # energy spots that stand for one shower; a choice
     seed_search: int = 3  # towers on each side of the jet axis searched for the image centre
     seed_tower_max: int = 16  # largest |ieta| of the image centre
-
-
-@dataclass(frozen=True)
-class Particles:
-    """Stable particles of many events, flat; every array has shape `(particles,)`.
-
-    `event` counts events from 0; `pt` and `energy` in GeV; `charge` in units of e; `pdg` are
-    PDG particle numbers.
-    """
-
-    event: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    energy: np.ndarray
-    charge: np.ndarray
-    pdg: np.ndarray
-
-    def __getitem__(self, which: np.ndarray) -> "Particles":
-        return Particles(**{name: array[which] for name, array in vars(self).items()})
-
-    def __len__(self) -> int:
-        return len(self.event)
-
-    @staticmethod
-    def join(parts: Sequence["Particles"]) -> "Particles":
-        """The particles of all parts."""
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return Particles(*map(np.concatenate, columns))
 
 
 def helix(particles: Particles, detector: Detector, share: float = 1.0) -> np.ndarray:
@@ -211,7 +187,7 @@ def jet_images(
 
     towers = _hcal_towers(n, particles.event, eta, phi, in_hcal, detector, rng)
     centre_eta, centre_phi = _hottest_tower(towers, jet_eta, jet_phi, detector)
-    corner = (centre_eta - TOWERS // 2) * TOWER_SIZE, (centre_phi - TOWERS // 2) * TOWER_SIZE
+    corner = tuple((c - TOWERS_PER_SIDE // 2) * TOWER_SIZE for c in (centre_eta, centre_phi))
     in_reach = np.abs(centre_eta - ETA_TOWERS + 0.5) < detector.seed_tower_max
 
     images = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
@@ -223,16 +199,16 @@ def jet_images(
 
 def _near(eta, phi, jet_eta, jet_phi) -> np.ndarray:
     d_phi = (phi - jet_phi + np.pi) % (2 * np.pi) - np.pi
-    return (np.abs(eta - jet_eta) < NEAR) & (np.abs(d_phi) < NEAR)
+    return (np.abs(eta - jet_eta) < IMAGE_REACH) & (np.abs(d_phi) < IMAGE_REACH)
 
 
 def _hcal_towers(n, event, eta, phi, energy, detector, rng) -> np.ndarray:
     lit = energy > 0
     hits = spread(eta[lit], phi[lit], energy[lit], detector.hcal_radius, detector.spots, rng)
     row = np.floor(hits[0] / TOWER_WIDTH).astype(int) + ETA_TOWERS
-    column = np.floor(hits[1] / (PHI_PIXEL * TOWER_SIZE)).astype(int) % RING
+    column = np.floor(hits[1] / (PHI_PIXEL * TOWER_SIZE)).astype(int) % TOWERS_AROUND
     inside = (row >= 0) & (row < 2 * ETA_TOWERS)
-    shape = (n, 2 * ETA_TOWERS, RING)
+    shape = (n, 2 * ETA_TOWERS, TOWERS_AROUND)
     flat = np.ravel_multi_index(
         (np.tile(event[lit], detector.spots)[inside], row[inside], column[inside]), shape
     )
@@ -247,7 +223,7 @@ def _hottest_tower(towers, jet_eta, jet_phi, detector) -> tuple[np.ndarray, np.n
     row = np.floor(jet_eta / TOWER_WIDTH).astype(int)[:, None] + ETA_TOWERS + steps
     row = np.clip(row, 0, 2 * ETA_TOWERS - 1)
     column = np.floor(jet_phi / (PHI_PIXEL * TOWER_SIZE)).astype(int)[:, None] + steps
-    column = column % RING
+    column = column % TOWERS_AROUND
     events = np.arange(len(towers))
     near = towers[events[:, None, None], row[:, :, None], column[:, None, :]]
     best_row, best_column = np.divmod(near.reshape(len(near), -1).argmax(axis=1), len(steps))
@@ -255,9 +231,9 @@ def _hottest_tower(towers, jet_eta, jet_phi, detector) -> tuple[np.ndarray, np.n
 
 
 def _hcal_window(towers, centre_eta, centre_phi) -> np.ndarray:
-    steps = np.arange(TOWERS) - TOWERS // 2
+    steps = np.arange(TOWERS_PER_SIDE) - TOWERS_PER_SIDE // 2
     row = np.clip(centre_eta[:, None] + steps, 0, 2 * ETA_TOWERS - 1)
-    column = (centre_phi[:, None] + steps) % RING
+    column = (centre_phi[:, None] + steps) % TOWERS_AROUND
     window = towers[np.arange(len(towers))[:, None, None], row[:, :, None], column[:, None, :]]
     return window.repeat(TOWER_SIZE, axis=1).repeat(TOWER_SIZE, axis=2) / TOWER_SIZE**2
 
@@ -305,7 +281,8 @@ def _ecal(n, event, eta, phi, energy, corner, detector, rng) -> np.ndarray:
 
 def _ecal_thresholds(cells, cell_eta, detector) -> np.ndarray:
     """Low in and around towers with much transverse energy, higher elsewhere and in endcaps."""
-    transverse = (cells / np.cosh(cell_eta)).reshape(-1, TOWERS, TOWER_SIZE, TOWERS, TOWER_SIZE)
+    side = TOWERS_PER_SIDE, TOWER_SIZE
+    transverse = (cells / np.cosh(cell_eta)).reshape(-1, *side, *side)
     busy = maximum_filter(transverse.sum(axis=(2, 4)) > detector.readout_et, size=(1, 3, 3))
     busy = busy.repeat(TOWER_SIZE, axis=1).repeat(TOWER_SIZE, axis=2)
     barrel = np.where(busy, detector.ecal_threshold, detector.ecal_suppression)

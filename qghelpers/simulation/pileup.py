@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from qghelpers.data.files import DataError, replacing
-from qghelpers.simulation import pythia as collisions
-from qghelpers.simulation.detector import ETA_MAX, Particles
+from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers.simulation import pythia
+from qghelpers.simulation.detector import ETA_MAX
+from qghelpers.simulation.particles import Particles
 
 INTERACTIONS = 5000  # in the pool
 BLOCK = 2500  # of them made from one random stream; Pythia takes 10 s to start with each
@@ -70,8 +71,8 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     Raises:
         ImportError: Pythia8 is not installed.
     """
-    collisions.require()
-    content = f"{collisions.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
+    pythia.require()
+    content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
     path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
     particles = _read(path)
@@ -91,7 +92,7 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
 
 def _block(start: int) -> Particles:
     """Collisions `start` to `start + BLOCK`, in single precision."""
-    particles = collisions.minimum_bias(BLOCK, SEED + 1 + start)
+    particles = pythia.minimum_bias(BLOCK, SEED + 1 + start)
     particles = particles[np.abs(particles.eta) < ETA_MAX]
     particles = replace(particles, event=particles.event + start)
     dtypes = {"event": np.int32, "pdg": np.int32}

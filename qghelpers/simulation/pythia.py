@@ -6,7 +6,7 @@ from importlib import metadata
 
 import numpy as np
 
-from qghelpers.simulation.detector import Particles
+from qghelpers.simulation.particles import Particles
 from qghelpers.simulation.processes import Kind
 
 try:
@@ -16,7 +16,8 @@ except ImportError:  # no wheel on this platform: reported by require()
     pythia8mc = None
 
 BATCH = 250  # events generated at once
-REACH = 1.8  # |eta| of a parton beyond which, in 2,600 jets, none had its centre in the barrel
+# partons beyond this |eta| are vetoed: none of 2,600 such jets had its centre in the barrel
+PARTON_ETA_MAX = 1.8
 BEAMS = (
     "Print:quiet = on",
     "Beams:eCM = 8000",
@@ -24,7 +25,7 @@ BEAMS = (
     "ParticleDecays:tau0Max = 10",  # mm
     "Random:setSeed = on",
 )
-FASTER = (  # for the hard collisions, which are simulated afresh for every jet
+FAST_SHOWER_SETTINGS = (  # for the hard collisions, which are simulated afresh for every jet
     "TimeShower:pTmin = 0.8",  # GeV; 0.5 is 1.6 times slower and changes no image visibly
     "TimeShower:QEDshowerByQ = off",  # photons off quarks: a tenth of the time, a per cent effect
     "TimeShower:QEDshowerByL = off",
@@ -55,14 +56,14 @@ def hard_collisions(kind: Kind, pt_hat: tuple[float, float] | None, seed: int):
 
         def doVetoProcessLevel(self, process) -> bool:
             return not any(
-                process[i].idAbs() in kind.partons and abs(process[i].eta()) < REACH
+                process[i].idAbs() in kind.partons and abs(process[i].eta()) < PARTON_ETA_MAX
                 for i in range(5, process.size())
             )
 
     hooks = Reachable()
     window = zip(("Min", "Max"), pt_hat or (), strict=False)
     settings = [f"PhaseSpace:pTHat{end} = {value}" for end, value in window]
-    pythia = _pythia((*FASTER, *kind.settings, *settings), seed, hooks)
+    pythia = _pythia((*FAST_SHOWER_SETTINGS, *kind.settings, *settings), seed, hooks)
 
     def collide(count: int, _kept=hooks):  # Pythia calls the hooks only while Python holds them
         return pythia.nextBatch(count).prt
@@ -97,7 +98,7 @@ def version() -> str:
 
 
 def visible(particles):
-    """Of Pythia's particles, those that live long enough to be seen, and can be."""
+    """The stable, visible ones of Pythia's particles."""
     stable = particles[particles.status > 0]
     seen = _by_kind(ak.to_numpy(ak.flatten(stable.id)), "isVisible")
     return stable[ak.unflatten(seen.astype(bool), ak.num(stable))]

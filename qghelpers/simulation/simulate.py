@@ -15,9 +15,10 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
-from qghelpers.data import layout
-from qghelpers.simulation import pythia as collisions
-from qghelpers.simulation.detector import Detector, Particles, jet_images
+from qghelpers.data import hdf5, layout
+from qghelpers.simulation import pythia
+from qghelpers.simulation.detector import Detector, jet_images
+from qghelpers.simulation.particles import Particles
 from qghelpers.simulation.pileup import load_pool
 from qghelpers.simulation.processes import PROCESSES, Kind, Process
 from qghelpers.simulation.pythia import BATCH
@@ -25,7 +26,7 @@ from qghelpers.simulation.pythia import BATCH
 try:
     import awkward as ak
     import fastjet
-except ImportError:  # as with Pythia8: reported by collisions.require()
+except ImportError:  # as with Pythia8: reported by pythia.require()
     pass
 
 BLOCK = 64 * layout.CHUNK  # jets made from one random stream: the file is the same for any workers
@@ -70,14 +71,14 @@ def simulate(
             the process's own.
 
     Raises:
-        layout.DataError: `path` cannot be written.
+        qghelpers.DataError: `path` cannot be written.
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
         ValueError: an argument is out of its range.
     """
-    collisions.require()
+    pythia.require()
     window = _check(jets, seed, workers, pileup, process, pt_hat)
     run = partial(_in_order, workers=workers)
-    with layout.create_file(path, jets, process) as file:
+    with hdf5.create_file(path, jets, process) as file:
         file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=window or ())
         if pileup:
             load_pool(run)  # so that the workers find it
@@ -90,7 +91,7 @@ def simulate(
         ]
         with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
             for i, block in enumerate(run(tasks)):
-                layout.write_block(file, i * BLOCK, *block)
+                hdf5.write_block(file, i * BLOCK, *block)
                 progress.update(sizes[i])
 
 
@@ -103,9 +104,9 @@ def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, floa
     Raises:
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
     """
-    collisions.require()
+    pythia.require()
     (kind,) = (kind for kind in PROCESSES["qcd"].kinds if kind.label == label)
-    collide = collisions.hard_collisions(kind, PROCESSES["qcd"].pt_hat, seed + 1)
+    collide = pythia.hard_collisions(kind, PROCESSES["qcd"].pt_hat, seed + 1)
     while True:
         particles, jet = _matched(collide(5), kind, PROCESSES["qcd"])
         if len(jet["pt"]):
@@ -154,7 +155,7 @@ def _block(
     """
     with _alone:
         columns, images = _dense(crossing, jets, np.random.default_rng(stream))
-    return columns, layout.compressed(images, chunk)
+    return columns, hdf5.compressed(images, chunk)
 
 
 def _dense(
@@ -178,7 +179,7 @@ def _jets_of(
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """`count` jets and their images, some at a time."""
     seed = int(rng.integers(1, 900_000_000))
-    collide = collisions.hard_collisions(kind, crossing.pt_hat, seed)
+    collide = pythia.hard_collisions(kind, crossing.pt_hat, seed)
     while count > 0:
         events = collide(min(BATCH, 3 * count // 2 + 5))  # two events in three serve
         particles, jet = _matched(events, kind, crossing.process)
@@ -193,14 +194,14 @@ def _jets_of(
 
 def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, np.ndarray]]:
     """Particles and leading jet of the events in which that jet matches a parton of this kind."""
-    stable = collisions.visible(events)
-    partons = collisions.outgoing(events, kind.partons)
+    stable = pythia.visible(events)
+    partons = pythia.outgoing(events, kind.partons)
     jet = leading_jets(stable.p, process.jet_radius, process.jet_pt_min)
-    d_eta = collisions.eta(partons.p) - jet["eta"]
-    d_phi = (collisions.phi(partons.p) - jet["phi"] + np.pi) % (2 * np.pi) - np.pi
+    d_eta = pythia.eta(partons.p) - jet["eta"]
+    d_phi = (pythia.phi(partons.p) - jet["phi"] + np.pi) % (2 * np.pi) - np.pi
     matched = ak.to_numpy(ak.any(np.hypot(d_eta, d_phi) < MATCH_RADIUS, axis=1))
     keep = matched & (jet["pt"] > 0)
-    return collisions.flat(stable[keep]), {key: values[keep] for key, values in jet.items()}
+    return pythia.flat(stable[keep]), {key: values[keep] for key, values in jet.items()}
 
 
 def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str, np.ndarray]:

@@ -1,13 +1,35 @@
-"""How a computer runs a training. Nothing here changes what is learnt by more than rounding."""
+"""How and where a training is computed: devices, precision, memory layout, compilation, memory.
 
+Nothing here changes what is learnt by more than rounding. What is fastest on a machine is found
+out by timing.
+"""
+
+import copy
 import ctypes
-from collections.abc import Iterator
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from qghelpers.networks.base import JetAutoencoder
+from qghelpers.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PROBE_IMAGES = 16  # to time precisions on; with more, their order stays the same
+PROBE_BATCH = 128  # to time compiled code on: it can be faster with 32 images, slower with 128
+GIVE_UP_RATIO = 4  # skip a setting that is this many times slower on one image
+MIN_SPEEDUP = 1.2  # by which a setting has to be faster; less may be chance
+LONG_RUN = 20 * 60  # seconds; compiling takes one or two minutes
 
 
 @dataclass(frozen=True)
@@ -21,11 +43,11 @@ class Engine:
         nodes: computers; unless given, as many as one of these has started, else one.
         precision: as Fabric names them, such as "32-true" or "bf16-mixed"; "auto" times both and
             takes bf16 if clearly faster (with several processes: where the processor has it).
-        channels_last: keep the channels of a pixel together in memory, as convolutions like it.
+        channels_last: use the channels-last memory layout, in which convolutions are faster.
         fused: update all weights in one pass.
-        compile: with `torch.compile`; unless given, it is tried on a GPU in runs that will take
+        compile: use `torch.compile`; unless given, it is tried on a GPU in runs that will take
             long, and kept if clearly faster. On a CPU it needs a C++ compiler.
-        keep_memory: have Linux keep the memory that one batch frees for the next one.
+        keep_memory: let Linux keep the memory that one batch frees for the next one.
     """
 
     accelerator: str = "auto"
@@ -37,20 +59,20 @@ class Engine:
     compile: bool | None = None
     keep_memory: bool = True
 
-    def chosen(self) -> dict[str, Any]:
-        """What may have been found out by timing, for the record of a run."""
+    def measured_choices(self) -> dict[str, Any]:
+        """The fields that may have been chosen by timing, for the record of a run."""
         return {"precision": self.precision, "compile": self.compile}
 
-    def as_recorded(self, chosen: dict[str, Any]) -> "Engine":
-        """The same with what it leaves open settled as it was before."""
+    def with_recorded_choices(self, choices: dict[str, Any]) -> "Engine":
+        """The same engine with the fields that it leaves open set as they were in a run."""
         is_open = {"precision": self.precision == "auto", "compile": self.compile is None}
-        return replace(self, **{name: value for name, value in chosen.items() if is_open[name]})
+        return replace(self, **{name: value for name, value in choices.items() if is_open[name]})
 
 
-class Loss(nn.Module):
+class LossModule(nn.Module):
     """A network whose output is its loss, which is how it goes through Fabric's wrappers."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: JetAutoencoder) -> None:
         super().__init__()
         self.model = model
 
@@ -59,31 +81,190 @@ class Loss(nn.Module):
         return self.model.loss(images, *noise)
 
 
-def draw_noise(model: nn.Module, jets: int, shard: tuple[int, int] = (0, 1)) -> tuple[Tensor, ...]:
-    """What the model's loss needs of chance: nothing, or one tensor.
+def draw_noise(
+    model: JetAutoencoder, jets: int, shard: tuple[int, int] = (0, 1)
+) -> tuple[Tensor, ...]:
+    """Random numbers for the loss of a batch: an empty tuple or one tensor.
 
-    It is drawn for all jets of a batch and then shared out, so that it does not depend on the
+    They are drawn for all jets of a batch and then shared out, so that they do not depend on the
     number of processes.
     """
-    if not hasattr(model, "noise"):
-        return ()
+    noise = model.draw_noise(jets)
     index, shards = shard
-    return (model.noise(jets)[index::shards],)
+    return () if noise is None else (noise[index::shards],)
 
 
-def prepare(model: nn.Module, engine: Engine) -> Loss:
-    """The model's loss as a module, laid out and compiled as the engine has it."""
+def prepare(model: JetAutoencoder, engine: Engine) -> LossModule:
+    """The model's loss as a module, in the engine's memory layout, compiled if it says so."""
     if engine.channels_last:
         model.to(memory_format=torch.channels_last)
-    loss = Loss(model)
+    loss = LossModule(model)
     if engine.compile:
         loss.compile(dynamic=False)
     return loss
 
 
+def make_optimizer(model: JetAutoencoder, recipe: Recipe, engine: Engine) -> torch.optim.Optimizer:
+    """The recipe's optimiser of the model's weights, fused if the engine says so."""
+    kind = getattr(torch.optim, recipe.optimizer)
+    settings = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    return kind(model.parameters(), **settings, fused=engine.fused or None)
+
+
+# --- where: the processes
+
+
+def start(
+    engine: Engine, model: JetAutoencoder, images: Tensor, run_images: int
+) -> tuple["Fabric", Engine]:
+    """Start the processes, and settle what the engine leaves open.
+
+    Args:
+        engine: what is wanted.
+        model: the network to be trained; it is only copied.
+        images: some images in GeV/100 to time it on.
+        run_images: how many images the run will take through the network.
+
+    Returns:
+        Fabric, launched, and the engine with `precision` and `compile` settled.
+
+    Raises:
+        ValueError: a device or precision is not there, or cannot be used from a notebook.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
+    placed, several = _placement(engine)
+    device = torch.device("cpu") if several else _fabric(**placed).device
+    if "LT_PRECISION" in os.environ:  # `fabric run` takes --precision for itself
+        engine = replace(engine, precision=os.environ["LT_PRECISION"])
+    if engine.precision == "auto":
+        found = _by_capability() if several else _by_time(engine, model, images, device)
+        engine = replace(engine, precision=found)
+    if engine.compile is None:
+        pays = not several and _compiling_pays(engine, model, images, device, run_images)
+        engine = replace(engine, compile=pays)
+    fabric = _fabric(**placed, precision=engine.precision)
+    if several and hasattr(sys, "ps1"):
+        raise ValueError("several devices need a script or the command line, not a notebook")
+    if "LT_CLI_USED" not in os.environ:  # else `fabric run` has done so
+        fabric.launch()
+    return fabric, engine
+
+
+def _fabric(**settings: Any) -> "Fabric":
+    from lightning_fabric import Fabric  # takes a second, and only a training needs it
+
+    try:
+        return Fabric(**settings)
+    except (RuntimeError, ValueError) as error:  # a device or precision that is not there
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _placement(engine: Engine) -> tuple[dict[str, Any], bool]:
+    """Fabric's settings for where to compute, and whether that is in several processes."""
+    placed: dict[str, Any] = {"accelerator": engine.accelerator}
+    env = os.environ
+    devices, nodes = engine.devices, engine.nodes
+    if devices is None and nodes is None:
+        if "LT_CLI_USED" in env:  # `fabric run` tells Fabric by itself
+            return placed, int(env["WORLD_SIZE"]) > 1
+        if "TORCHELASTIC_RUN_ID" in env:
+            devices = int(env["LOCAL_WORLD_SIZE"])
+            nodes = int(env["WORLD_SIZE"]) // devices
+        elif "SLURM_NTASKS_PER_NODE" in env and "SLURM_PROCID" in env:
+            devices = int(env["SLURM_NTASKS_PER_NODE"])
+            nodes = int(env.get("SLURM_NNODES", "1"))
+    devices, nodes = (1 if number is None else number for number in (devices, nodes))
+    for name, number in (("devices", devices), ("nodes", nodes)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be above 0")
+    return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
+
+
+# --- how: precision and compilation, by timing
+
+
+def _by_capability() -> str:
+    """bf16 where the processors have instructions for it."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    known = torch.cpu.get_capabilities()
+    return "bf16-mixed" if known.get("amx_bf16") or known.get("avx512_bf16") else "32-true"
+
+
+def _by_time(engine: Engine, model: JetAutoencoder, images: Tensor, device: torch.device) -> str:
+    """bf16 if clearly faster than float32; one image first, for on some computers it is slow."""
+    if device.type not in ("cpu", "cuda"):
+        return "32-true"
+    steps = {
+        precision: _step(replace(engine, precision=precision), model, device)
+        for precision in ("32-true", "bf16-mixed")
+    }
+    first = _seconds(steps, images[:1])
+    if first["bf16-mixed"] > GIVE_UP_RATIO * first["32-true"]:
+        return "32-true"
+    seconds = _seconds(steps, images[:PROBE_IMAGES])
+    clearly = MIN_SPEEDUP * seconds["bf16-mixed"] < seconds["32-true"]
+    return "bf16-mixed" if clearly else "32-true"
+
+
+def _compiling_pays(
+    engine: Engine, model: JetAutoencoder, images: Tensor, device: torch.device, run_images: int
+) -> bool:
+    """Whether the compiled network is clearly faster, in a run long enough to find out.
+
+    On a CPU it never was, and the trial cost a minute: there it is not tried.
+    """
+    if device.type != "cuda":
+        return False
+    plain = {"eager": _step(engine, model, device)}
+    images = images[:PROBE_BATCH]
+    if run_images * _seconds(plain, images, repeats=1)["eager"] / len(images) < LONG_RUN:
+        return False
+    try:
+        steps = plain | {"compiled": _step(replace(engine, compile=True), model, device)}
+        seconds = _seconds(steps, images)
+    except Exception:  # no compiler, or a broken one; the kind of error differs by computer
+        return False
+    return MIN_SPEEDUP * seconds["compiled"] < seconds["eager"]
+
+
+def _step(engine: Engine, model: JetAutoencoder, device: torch.device) -> Callable[[Tensor], None]:
+    """A function that takes a batch forward and backward through a copy of the model."""
+    loss = prepare(copy.deepcopy(model), engine).to(device).train()
+
+    def step(images: Tensor) -> None:
+        noise = [torch.zeros_like(part) for part in draw_noise(model, len(images))]
+        bf16 = engine.precision == "bf16-mixed"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            value = loss(images.to(device), *noise)["loss"].mean()
+        value.backward()
+        value.item()  # waits for a GPU
+
+    return step
+
+
+def _seconds(
+    steps: dict[str, Callable[[Tensor], None]], images: Tensor, repeats: int = 3
+) -> dict[str, float]:
+    """The median time that each step takes, in turns, after a run that is not counted."""
+    with torch.random.fork_rng(devices=[]):
+        for step in steps.values():
+            step(images)
+        taken = {name: [] for name in steps}
+        for _ in range(repeats):
+            for name, step in steps.items():
+                started = time.perf_counter()
+                step(images)
+                taken[name].append(time.perf_counter() - started)
+    return {name: median(seconds) for name, seconds in taken.items()}
+
+
+# --- memory
+
+
 @contextmanager
 def kept_memory(wanted: bool) -> Iterator[None]:
-    """Have glibc keep freed memory, until the end, for whoever asks next.
+    """Let glibc keep freed memory for later allocations, until the end of the block.
 
     By default it hands large pieces back to Linux and gets them afresh, zeroed page by page,
     for every batch. Where there is no glibc this does nothing.

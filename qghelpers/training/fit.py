@@ -1,28 +1,29 @@
-"""Training a network: the one function for it, and what decides its outcome."""
+"""`fit`: everything around the training loop. Start and resume, save, progress bar, Ctrl-C."""
 
 import copy
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from qghelpers.data.jets import JetImages
-from qghelpers.training import devices, probe, runs
-from qghelpers.training.engine import Engine, kept_memory
-from qghelpers.training.interruption import interruptible
-from qghelpers.training.loop import Saver, Stopped, Training, first_alone
-from qghelpers.training.progress import Bar
-from qghelpers.training.ranks import is_first_process
-from qghelpers.training.recipes import Recipe, get_recipe, name_of
+from qghelpers.networks.base import JetAutoencoder, check_contract, description
+from qghelpers.training import distributed, runs
+from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
+from qghelpers.training.loop import Seams, Training
+from qghelpers.training.recipes import Recipe, default_recipe
 
 
 def fit(
-    model: nn.Module,
+    model: JetAutoencoder,
     train: JetImages,
     validation: JetImages,
     recipe: Recipe | None = None,
@@ -39,18 +40,14 @@ def fit(
     """Train `model` in place, its scaling included, which is fitted on `train` alone.
 
     It ends on the CPU, in evaluation mode, with the last weights. Ctrl-C (or SIGTERM) stops it
-    after the batch at hand, with all saved in `out`; a second Ctrl-C does not wait for that.
+    after the current batch, with all saved in `out`; a second Ctrl-C does not wait for that.
 
     Args:
-        model: has a layer `scaling` and a method `loss(images)` that returns, for each jet, the
-            `loss` to minimise and any parts of it worth recording, each with shape `(n,)`. If
-            chance plays a part, it has a method `noise(n)` too, which draws it for n jets with
-            shape `(n, *)`, and `loss(images, noise)` takes it. If more than the scaling is to be
-            fitted before the first batch, it has a method `start_from(train)`.
+        model: any `JetAutoencoder`, registered or not.
         train, validation: disjoint jets; only the first change weights.
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
-        out: run folder to fill, see `qghelpers.runs`; an earlier run in it is replaced.
+        out: run folder to fill, see `runs`; an earlier run in it is replaced.
         resume: go on where `out` was left, to the same weights as if it had not been left; from
             the start if nothing was saved yet.
         engine: where and how to compute; what is fastest here unless given.
@@ -61,87 +58,249 @@ def fit(
 
     Returns:
         A dictionary for each epoch: epoch, learning rate, training and validation losses,
-        seconds, images trained on a second.
+        seconds, images trained on per second.
 
     Raises:
+        TypeError: `model` lacks a part of the contract.
         ValueError: a batch is larger than `train`, or smaller than the number of processes.
-        files.DataError: the run folder cannot be written, or holds another training.
+        qghelpers.DataError: the run folder cannot be written, or holds another training.
         FloatingPointError: the loss is no longer a number; the model has the weights of the
             last epoch's end.
     """
-    recipe = recipe or get_recipe(name_of(model))
+    recipe = recipe or default_recipe(model)
     if recipe.batch_size > len(train):
         raise ValueError(
             f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "
             "take a smaller batch_size, or more jets"
         )
+    with torch.random.fork_rng(devices=[]):
+        check_contract(model, train.images(slice(2)))
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
-    before = runs.resumed(out, config) if resume else None
-    if resume and before is None and is_first_process():
-        tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
-    engine = (engine or Engine()).as_recorded(before["engine"] if before else {})
+    before = runs.load_resume_state(out, config) if resume else None
+    engine = (engine or Engine()).with_recorded_choices(before["engine"] if before else {})
     with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):
-        sample = train.images(slice(min(recipe.batch_size, probe.PROBE_BATCH)))
-        fabric, engine = devices.start(engine, model, sample, recipe.epochs * len(train))
+        sample = train.images(slice(min(recipe.batch_size, PROBE_BATCH)))
+        fabric, engine = start(engine, model, sample, recipe.epochs * len(train))
+        first = fabric.global_rank == 0
         if recipe.batch_size < fabric.world_size:
             raise ValueError(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: take a larger batch_size"
             )
-        if before is not None:
-            first_alone(fabric, runs.sweep, Path(out))
-        elif out is not None:
-            first_alone(fabric, runs.start, Path(out), config)
-        if before is None and hasattr(model, "start_from"):
-            model.start_from(train)
+        if out is not None:
+            action = runs.start if before is None else runs.take_up
+            runs.on_first_process(fabric, action, Path(out), config)
+        if before is None:
+            if resume and first:
+                tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
+            model.prepare(train)
+        if fabric.device.type != "cpu":  # dense images are then made where they are needed
+            train, validation = train.to(fabric.device), validation.to(fabric.device)
         torch.manual_seed(seed)
         training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:
-            training.load(before)
+            runs.load_state(training, before)
+        saver = Saver(training, None if out is None else Path(out), save_every)
         try:
-            _run(training, out, save_every, watch, progress)
+            _run(training, saver, watch if first else (), progress and first)
         finally:
             model.to("cpu").eval()
     return training.history
 
 
-def _run(training: Training, out, save_every: float, watch, progress: bool) -> None:
-    """All epochs that are left, or as many as we are let."""
+def configuration(
+    model: JetAutoencoder,
+    train: JetImages,
+    validation: JetImages,
+    recipe: Recipe,
+    seed: int,
+    **notes: Any,
+) -> dict[str, Any]:
+    """What decides the outcome of a training, as plain values for `config.json`."""
+    return {
+        **description(model),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "source": train.source,
+        "train": {"jets": len(train), "fingerprint": train.fingerprint()},
+        "validation": {"jets": len(validation), "fingerprint": validation.fingerprint()},
+        **notes,
+    }
+
+
+def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress: bool) -> None:
+    """Run the remaining epochs, or stop early on request."""
     model, recipe = training.model, training.recipe
-    first = training.fabric.global_rank == 0
-    saver = Saver(training, None if out is None else Path(out), save_every)
+    several = training.fabric.world_size > 1
+    shared = distributed.batch_norm_over_processes(model) if several else nullcontext()
     good = copy.deepcopy(model.state_dict())
-    bar = Bar(recipe, len(training.train), training.images_done(), progress and first)
+    done = min(training.batch * recipe.batch_size, len(training.train))
+    done += len(training.history) * len(training.train)
+    bar = Bar(recipe, len(training.train), done, progress)
     try:
-        with interruptible() as interruption, bar:
+        with interruptible() as interruption, bar, shared:
+            seams = FitSeams(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
-                training.epoch(bar, interruption, saver)
+                bar.epoch(training.epoch(seams))
+                saver.save(epoch_done=True)
                 good = copy.deepcopy(model.state_dict())
-                for watcher in watch if first else ():
+                for watcher in watch:
                     watcher(training.history)
     except Stopped:
         saver.save()
-        if first:
+        if training.fabric.global_rank == 0:
             where = f"stopped in epoch {len(training.history) + 1} of {recipe.epochs}"
             where += f", after {training.batch} of {training.batches} batches"
-            how = "resume=True, or --resume, goes on" if out else "give out= to be able to resume"
+            how = "resume=True, or --resume, goes on"
+            how = how if saver.folder else "give out= to be able to resume"
             tqdm.write(f"{where}: {how}", file=sys.stderr)
     except FloatingPointError:
         model.load_state_dict(good)
         raise
 
 
-def configuration(
-    model: nn.Module, train: JetImages, validation: JetImages, recipe: Recipe, seed: int, **notes
-) -> dict[str, Any]:
-    """What decides the outcome of a training, as plain values for `config.json`."""
-    return {
-        "network": name_of(model),
-        "arguments": model.arguments,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "source": train.source,
-        "train": {"jets": len(train), "fingerprint": train.fingerprint()},
-        "validation": {"jets": len(validation), "fingerprint": validation.fingerprint()},
-    } | notes
+class Stopped(Exception):
+    """A stop was requested; raised between batches."""
+
+
+class FitSeams(Seams):
+    """Checks the loss, moves the bar, stops on request, saves by the clock."""
+
+    def __init__(
+        self, training: Training, bar: "Bar", interruption: threading.Event, saver: "Saver"
+    ) -> None:
+        self._training, self._bar = training, bar
+        self._interruption, self._saver = interruption, saver
+
+    def after_forward(self, loss: float, what: str) -> None:
+        """Refuse a loss that is no number.
+
+        Raises:
+            FloatingPointError: it is infinite or NaN.
+        """
+        if not abs(loss) < float("inf"):
+            training = self._training
+            batch = min(training.batch + 1, training.batches)
+            raise FloatingPointError(
+                f"the {what} is {loss} in epoch {len(training.history) + 1}, batch {batch} of "
+                f'{training.batches}: lower the learning rate, or try precision "32-true" or the '
+                "log scaling; the weights of the last epoch's end are kept"
+            )
+
+    def after_batch(self, jets: int, loss: float) -> None:
+        """Move the bar; stop, or save, if any process asks for it.
+
+        Raises:
+            Stopped: someone has asked for it.
+        """
+        self._bar.update(jets, loss)
+        stop, save = self._any_process(self._interruption.is_set(), self._saver.is_due())
+        if stop:
+            raise Stopped
+        if save:
+            self._saver.save()
+
+    def after_validation_batch(self) -> None:
+        """Stop if any process asks for it.
+
+        Raises:
+            Stopped: someone has asked for it.
+        """
+        (stop,) = self._any_process(self._interruption.is_set())
+        if stop:
+            raise Stopped
+
+    def _any_process(self, *flags: bool) -> Sequence[bool | float]:
+        fabric = self._training.fabric
+        return flags if fabric.world_size == 1 else distributed.summed(fabric, flags)
+
+
+class Saver:
+    """Puts a training into its run folder: at each epoch's end, and in between by the clock."""
+
+    def __init__(self, training: Training, folder: Path | None, every: float) -> None:
+        self._training, self.folder, self._every = training, folder, every
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the last time is long enough ago."""
+        return self.folder is not None and time.monotonic() - self._last >= self._every
+
+    def save(self, epoch_done: bool = False) -> None:
+        """Save now, in the first process; all fail if that fails."""
+        if self.folder is not None:
+            runs.on_first_process(self._training.fabric, self._save, epoch_done)
+            self._last = time.monotonic()
+
+    def _save(self, epoch_done: bool) -> None:
+        training = self._training
+        state = runs.state_of(training)
+        broken = [n for n, weight in state["model"].items() if not weight.isfinite().all()]
+        if broken:
+            epoch = len(training.history) + (not epoch_done)
+            raise FloatingPointError(
+                f"{broken[0]} has entries that are no numbers in epoch {epoch}, after batch "
+                f"{training.batch}: lower the learning rate; what was saved before is kept"
+            )
+        if epoch_done:
+            runs.save_epoch(self.folder, training.model, training.history)
+        runs.save_checkpoint(self.folder, state)
+
+
+class Bar:
+    """A bar for the whole training: loss, images per second, time left."""
+
+    def __init__(self, recipe: Recipe, jets: int, done: int, shown: bool = True) -> None:
+        self._epochs = recipe.epochs
+        self._bar = tqdm(
+            total=recipe.epochs * jets,
+            initial=done,
+            desc=f"epoch {min(done // jets + 1, recipe.epochs)}/{recipe.epochs}",
+            unit=" images",
+            mininterval=1,
+            disable=not shown,
+        )
+        self._validation = ""
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._bar.close()
+
+    def update(self, jets: int, loss: float) -> None:
+        """This many more jets were trained on, with this mean loss."""
+        self._bar.set_postfix_str(f"loss {loss:.4g}{self._validation}", refresh=False)
+        self._bar.update(jets)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """An epoch is over, with this row in the history."""
+        self._validation = f", validation {row['validation_loss']:.4g}"
+        self._bar.set_postfix_str(f"loss {row['train_loss']:.4g}{self._validation}")
+        self._bar.set_description(f"epoch {min(row['epoch'] + 1, self._epochs)}/{self._epochs}")
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Note SIGINT (Ctrl-C) and SIGTERM (from a batch system) instead of obeying them.
+
+    A second SIGINT raises KeyboardInterrupt at once. Outside the main thread, where Python does
+    not deliver signals, nothing changes.
+    """
+    interruption = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def note(number: int, frame) -> None:
+        if interruption.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        interruption.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,47 +1,47 @@
-"""A training on its way: batch by batch, epoch by epoch, saved so that it can be taken up again."""
+"""The training loop: batch, forward, backward, step; then validation and schedule."""
 
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer, lr_scheduler
+from torch import Tensor
+from torch.optim import lr_scheduler
 
-from qghelpers.data.files import DataError
 from qghelpers.data.jets import JetImages
-from qghelpers.training import checkpoints, runs
-from qghelpers.training.engine import Engine, draw_noise, prepare
-from qghelpers.training.interruption import Interruption
-from qghelpers.training.progress import Bar
+from qghelpers.networks.base import JetAutoencoder
+from qghelpers.training import distributed
+from qghelpers.training.engine import Engine, draw_noise, make_optimizer, prepare
 from qghelpers.training.recipes import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-CPU_VALIDATION = 32  # images at a time
+CPU_VALIDATION = 32  # images at a time on a CPU: float32 takes twice the memory of bf16
 
 
-class Stopped(Exception):
-    """Someone has asked to stop, and no batch is half done."""
+class Seams:
+    """What happens between the steps of the loop: nothing, unless overridden as in `fit`."""
+
+    def after_forward(self, loss: float, what: str) -> None:
+        """The mean `loss` of a batch is known; no weight has been changed by it as yet."""
+
+    def after_batch(self, jets: int, loss: float) -> None:
+        """The weights have been changed by this many jets, with this mean loss."""
+
+    def after_validation_batch(self) -> None:
+        """A batch has been validated."""
 
 
 class Training:
-    """Everything that changes in a training, and how it changes.
-
-    Attributes:
-        history: a row for each epoch that is done.
-        batch: how many batches of the epoch at hand are done.
-    """
+    """A training, epoch by epoch; `batch` counts the batches done in the current one."""
 
     def __init__(
         self,
         fabric: "Fabric",
         engine: Engine,
-        model: nn.Module,
+        model: JetAutoencoder,
         recipe: Recipe,
         train: JetImages,
         validation: JetImages,
@@ -49,226 +49,111 @@ class Training:
     ) -> None:
         self.fabric, self.engine, self.model, self.recipe = fabric, engine, model, recipe
         self.train, self.validation, self.seed = train, validation, seed
-        if fabric.device.type != "cpu":  # batches are then made dense where they are needed
-            self.train, self.validation = train.to(fabric.device), validation.to(fabric.device)
         self.shard = fabric.global_rank, fabric.world_size
         self.batches = -(-len(train) // recipe.batch_size)
         loss = prepare(model, engine).to(fabric.device)
-        optimizer = _optimizer(model, recipe, engine.fused)
-        scheduler = _scheduler(optimizer, recipe, self.batches)
-        self.parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-        self._network, self._optimizer = fabric.setup(loss, optimizer)
-        self.history: runs.History = []
-        self._new_epoch()
+        self.optimizer = make_optimizer(model, recipe, engine)
+        self.scheduler = make_scheduler(self.optimizer, recipe, self.batches)
+        self._loss, self._optimizer = fabric.setup(loss, self.optimizer)
+        self.history: list[dict[str, float]] = []
+        self.start_epoch()
 
-    def _new_epoch(self) -> None:
-        self.batch = 0
-        self.sums: dict[str, float] = {}  # of each part of the loss
-        self.seconds = 0.0
+    def start_epoch(self) -> None:
+        """Begin to count batches, time and the parts of the loss anew."""
+        self.batch, self.seconds, self.sums = 0, 0.0, {}
         self.random = torch.get_rng_state()
 
-    def state(self) -> dict[str, Any]:
-        """All that is needed to go on from here, as tensors and plain values."""
-        return {name: part.state_dict() for name, part in self.parts.items()} | {
-            "engine": self.engine.chosen(),
-            "random": self.random,
-            "history": self.history,
-            "batch": self.batch,
-            "sums": self.sums,
-            "seconds": self.seconds,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go to the place where a state was taken."""
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        for name in ("history", "batch", "sums", "seconds", "random"):
-            setattr(self, name, state[name])
-        torch.set_rng_state(self.random)
-
-    def images_done(self) -> int:
-        """How many images have been trained on, in all epochs."""
-        in_epoch = min(self.batch * self.recipe.batch_size, len(self.train))
-        return len(self.history) * len(self.train) + in_epoch
-
-    def epoch(self, bar: Bar, interruption: Interruption, saver: "Saver") -> None:
-        """Finish the epoch at hand and validate.
-
-        Raises:
-            Stopped: after the batch during which this was asked for.
-            FloatingPointError: a loss is no number; no weight has been changed by it.
-        """
-        size, number = self.recipe.batch_size, len(self.history) + 1
+    def epoch(self, seams: Seams) -> dict[str, float]:
+        """Train on the batches left in the current epoch, validate; a new row of `history`."""
         started = time.perf_counter() - self.seconds
-        self._network.train()
-        shuffle = self.seed + len(self.history)
-        for images in self.train.batches(size, shuffle, self.shard, first=self.batch):
-            jets = min(size, len(self.train) - self.batch * size)
-            value = stop = save = 0.0
-            if jets >= self.fabric.world_size:  # else there is not one for each process
+        self._train(seams, started)
+        size = self.recipe.batch_size
+        size = min(size, CPU_VALIDATION) if self.fabric.device.type == "cpu" else size
+        validation = validate(self.model, self.validation, size, self.fabric, seams)
+        seams.after_forward(validation["loss"], "validation loss")
+        row = {"epoch": len(self.history) + 1, "lr": self.optimizer.param_groups[0]["lr"]}
+        row |= {f"train_{name}": value / len(self.train) for name, value in self.sums.items()}
+        row |= {f"validation_{name}": value for name, value in validation.items()}
+        row["seconds"] = time.perf_counter() - started
+        row["images_per_second"] = len(self.train) / self.seconds
+        self._step_schedule(validation["loss"])
+        self.history.append(row)
+        self.start_epoch()
+        return row
+
+    def _train(self, seams: Seams, started: float) -> None:
+        """One step of the optimiser for each batch."""
+        size, world = self.recipe.batch_size, self.fabric.world_size
+        order = self.seed + len(self.history)  # a new order of the jets in each epoch
+        self._loss.train()
+        for images in self.train.batches(size, order, self.shard, first=self.batch):
+            jets = min(size, len(self.train) - self.batch * size)  # in all processes together
+            loss = 0.0
+            if jets >= world:  # else, in a last batch, there is not one jet for each process
                 losses = self._forward(images, jets)
-                sums, stop, save = self._agree(losses, interruption.asked, saver.is_due())
-                value = sums["loss"] / jets
-                self._check(value, "loss", self.batch + 1)
-                # processes average their gradients
-                self._backward(losses["loss"].sum() * (self.fabric.world_size / jets))
+                sums = total(losses, self.fabric)
+                loss = sums["loss"] / jets
+                seams.after_forward(loss, "loss")
+                self._optimizer.zero_grad()
+                # the mean over the batch; Fabric averages the gradients of the processes
+                self.fabric.backward(losses["loss"].sum() * (world / jets))
+                self._optimizer.step()
+                if self.recipe.schedule == "one-cycle":
+                    self.scheduler.step()
                 self.sums = {name: self.sums.get(name, 0.0) + sums[name] for name in sums}
             self.batch += 1
-            self.random = torch.get_rng_state()
             self.seconds = time.perf_counter() - started
-            bar.update(jets, value)
-            if stop:
-                raise Stopped
-            if save:
-                saver.save()
-        speed = len(self.train) / self.seconds
-        # float32 takes twice the memory, which on a CPU would be the largest need of all
-        smaller = min(size, CPU_VALIDATION) if self.fabric.device.type == "cpu" else size
-        checked = validate(self.model, self.validation, smaller, self.fabric, interruption)
-        self._check(checked["loss"], "validation loss", self.batch)
-        optimizer, scheduler = self.parts["optimizer"], self.parts["scheduler"]
-        row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"]}
-        row |= {f"train_{name}": total / len(self.train) for name, total in self.sums.items()}
-        row |= {f"validation_{name}": value for name, value in checked.items()}
-        row |= {"seconds": time.perf_counter() - started, "images_per_second": speed}
+            self.random = torch.get_rng_state()
+            seams.after_batch(jets, loss)
+
+    def _forward(self, images: Tensor, jets: int) -> dict[str, Tensor]:
+        """The parts of the loss, `(n,)` each, of this process's images of a batch of `jets`."""
+        noise = draw_noise(self.model, jets, self.shard)
+        # compiled code is made for one shape: a last, smaller batch does without
+        smaller = self.engine.compile and jets < self.recipe.batch_size
+        with torch.compiler.set_stance("force_eager") if smaller else nullcontext():
+            return self._loss(images, *noise)
+
+    def _step_schedule(self, validation_loss: float) -> None:
         with warnings.catch_warnings():  # a resumed optimiser may not have made a step as yet
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             if self.recipe.schedule == "plateau":
-                scheduler.step(checked["loss"])
+                self.scheduler.step(validation_loss)
             elif self.recipe.schedule == "cosine":
-                scheduler.step()
-        self.history.append(row)
-        self._new_epoch()
-        bar.epoch(row)
-        saver.save(epoch_done=True)
-
-    def _forward(self, images: Tensor, jets: int) -> dict[str, Tensor]:
-        """The parts of the loss of our `images`, of a batch of this many jets."""
-        noise = draw_noise(self.model, jets, self.shard)
-        # compiled code is made for one shape: a last, smaller batch does without
-        ragged = self.engine.compile and jets < self.recipe.batch_size
-        with torch.compiler.set_stance("force_eager") if ragged else nullcontext():
-            return self._network(images, *noise)
-
-    def _backward(self, loss: Tensor) -> None:
-        """Change the weights once."""
-        self._optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self._optimizer.step()
-        if self.recipe.schedule == "one-cycle":
-            self.parts["scheduler"].step()
-
-    def _agree(self, losses: dict[str, Tensor], *flags: bool) -> tuple:
-        """Each part of the loss summed over the batch, and which flags any process has raised."""
-        sums = _summed(losses)
-        if self.fabric.world_size > 1:
-            ours = torch.tensor([*sums.values(), *flags], dtype=torch.float64)
-            total = self.fabric.all_reduce(ours.to(self.fabric.device), reduce_op="sum").tolist()
-            sums = dict(zip(sums, total, strict=False))
-            flags = total[len(sums) :]
-        return sums, *flags
-
-    def _check(self, loss: float, what: str, batch: int) -> None:
-        if abs(loss) < float("inf"):
-            return
-        raise FloatingPointError(
-            f"the {what} is {loss} in epoch {len(self.history) + 1}, batch {batch} of "
-            f'{self.batches}: lower the learning rate, or try precision "32-true" or the log '
-            "scaling; the weights of the last epoch's end are kept"
-        )
-
-
-class Saver:
-    """Puts a training into its run folder: at each epoch's end, and in between by the clock."""
-
-    def __init__(self, training: Training, folder: Path | None, every: float) -> None:
-        self._training, self._folder, self._every = training, folder, every
-        self._last = time.monotonic()
-
-    def is_due(self) -> bool:
-        """Whether the last time is long enough ago."""
-        return self._folder is not None and time.monotonic() - self._last >= self._every
-
-    def save(self, epoch_done: bool = False) -> None:
-        """Save now, in the first process; all fail if that fails."""
-        if self._folder is not None:
-            first_alone(self._training.fabric, self._save, epoch_done)
-            self._last = time.monotonic()
-
-    def _save(self, epoch_done: bool) -> None:
-        training = self._training
-        state = training.state()
-        broken = [n for n, weight in state["model"].items() if not weight.isfinite().all()]
-        if broken:
-            epoch = len(training.history) + (not epoch_done)
-            raise FloatingPointError(
-                f"{broken[0]} has entries that are no numbers in epoch {epoch}, after batch "
-                f"{training.batch}: lower the learning rate; what was saved before is kept"
-            )
-        if epoch_done:
-            runs.save_epoch(self._folder, training.model, training.history)
-        checkpoints.save(self._folder, state)
-
-
-def first_alone(fabric: "Fabric", action: Callable[..., None], *args: Any) -> None:
-    """Let the first process act; if it fails, all fail alike."""
-    error = None
-    if fabric.global_rank == 0:
-        try:
-            action(*args)
-        except (DataError, FloatingPointError) as caught:
-            error = caught
-    if fabric.world_size > 1:
-        error = fabric.broadcast(error)
-    if error is not None:
-        raise error
+                self.scheduler.step()
 
 
 @torch.no_grad()
 def validate(
-    model: nn.Module,
+    model: JetAutoencoder,
     jets: JetImages,
     batch_size: int,
     fabric: "Fabric | None" = None,
-    interruption: Interruption | None = None,
+    seams: Seams | None = None,
 ) -> dict[str, float]:
-    """Mean over `jets` of every part of the network's loss, in evaluation mode and float32.
-
-    With Fabric, each process sees a share of the jets, and the mean is over all of them.
-
-    Raises:
-        Stopped: this was asked for.
-    """
+    """Mean over `jets` of every part of the network's loss, in evaluation mode and float32."""
     model.eval()
     shard = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = next(model.parameters()).device
     sums: dict[str, float] = {}
     for start, images in enumerate(jets.batches(batch_size, shard=shard)):
-        count = min(batch_size, len(jets) - start * batch_size)
-        noise = draw_noise(model, count, shard)
-        for name, value in _summed(model.loss(images.to(device), *noise)).items():
+        noise = draw_noise(model, min(batch_size, len(jets) - start * batch_size), shard)
+        for name, value in total(model.loss(images.to(device), *noise), fabric).items():
             sums[name] = sums.get(name, 0.0) + value
-        asked = interruption is not None and interruption.asked
-        if asked if shard[1] == 1 else fabric.all_reduce(float(asked)) > 0:
-            raise Stopped
-    if shard[1] > 1:
-        ours = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
-        sums = dict(zip(sums, fabric.all_reduce(ours, reduce_op="sum").tolist(), strict=True))
-    return {name: total / len(jets) for name, total in sums.items()}
+        (seams or Seams()).after_validation_batch()
+    return {name: value / len(jets) for name, value in sums.items()}
 
 
-def _summed(losses: dict[str, Tensor]) -> dict[str, float]:
-    return {name: values.detach().sum().item() for name, values in losses.items()}
+def total(losses: dict[str, Tensor], fabric: "Fabric | None" = None) -> dict[str, float]:
+    """The sum of each part of the loss over a batch, and over the processes of `fabric`."""
+    sums = {name: values.detach().sum().item() for name, values in losses.items()}
+    if fabric is None or fabric.world_size == 1:
+        return sums
+    return dict(zip(sums, distributed.summed(fabric, sums.values()), strict=True))
 
 
-def _optimizer(model: nn.Module, recipe: Recipe, fused: bool) -> Optimizer:
-    kind = getattr(torch.optim, recipe.optimizer)
-    return kind(
-        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused or None
-    )
-
-
-def _scheduler(optimizer: Optimizer, recipe: Recipe, batches: int):
+def make_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, batches: int):
+    """The recipe's schedule of the learning rate, for epochs of this many batches."""
     if recipe.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs, eta_min=recipe.lr_min)
     if recipe.schedule == "plateau":

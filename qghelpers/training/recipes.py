@@ -1,85 +1,106 @@
-"""The recipes of each network: how it is built and how it is trained.
+"""The recipes: how each network is built and how it is trained.
 
 `reference` is the baseline: what the documents that this project grew out of describe.
 `fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
 reaches what `reference` ends with in fewer epochs (`benchmark training`); the VAE starts from the
 principal components of the jets, the best linear autoencoder. Change it here.
 `sparse`, of the VAE alone, minimises another loss, made for images of which most pixels are zero.
-`hidden`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
+`masked`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import nn
-
-from qghelpers.networks.unet import UNetAutoencoder
-from qghelpers.networks.vae import VAE
-
-NETWORKS: dict[str, type[nn.Module]] = {"vae": VAE, "unet": UNetAutoencoder}
+from qghelpers.networks import base
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: an optimiser of `torch.optim`, a schedule of its learning rate, sizes.
+    """How to train.
 
-    `schedule` is "cosine" (down to `lr_min`), "plateau" (a tenth when the validation loss
-    stalls for 10 epochs) or "one-cycle" (up to `lr` and down again, step by step).
+    Attributes:
+        optimizer: a class of `torch.optim`, such as "AdamW".
+        lr: learning rate; the largest one of the schedule.
+        schedule: "cosine" (down to `lr_min`), "plateau" (a tenth when the validation loss stalls
+            for 10 epochs) or "one-cycle" (up to `lr` and down again, step by step).
+        epochs: passes over the training jets.
+        batch_size: jets in a batch, over all devices together.
+        weight_decay: of the optimiser.
+        lr_min: learning rate at which "cosine" ends.
     """
 
-    optimizer: str
-    lr: float
-    schedule: str
-    epochs: int
-    batch_size: int
-    weight_decay: float = 0.0
+    optimizer: str = "AdamW"
+    lr: float = 2e-3
+    schedule: str = "one-cycle"
+    epochs: int = 10
+    batch_size: int = 64
+    weight_decay: float = 1e-4
     lr_min: float = 0.0
 
 
 @dataclass(frozen=True)
-class _Entry:
-    network: dict[str, Any]
+class Entry:
+    """A row of the table: the network, by its name in the registry, and its training."""
+
+    network: str
     training: Recipe
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
-_TABLE = {
-    ("unet", "reference"): _Entry(
-        network={"scaling": "zscore"},
-        training=Recipe("AdamW", 1e-4, "cosine", 30, 128, weight_decay=1e-4, lr_min=5e-6),
+# (name on the command line, recipe); a registered network without a row has the recipe `fast`
+RECIPES = {
+    ("unet", "reference"): Entry(
+        "unet", Recipe("AdamW", 1e-4, "cosine", 30, 128, weight_decay=1e-4, lr_min=5e-6)
     ),
-    ("unet", "fast"): _Entry(
-        network={"scaling": "zscore"},
-        training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
+    ("unet", "fast"): Entry("unet", Recipe("AdamW", 5e-3, "one-cycle", 5, 32)),
+    ("unet", "masked"): Entry(
+        "masked-unet",
+        Recipe("AdamW", 5e-3, "one-cycle", 5, 32),
+        {"mask_ratio": 0.9},
     ),
-    ("unet", "hidden"): _Entry(
-        network={"scaling": "zscore", "hidden": 0.9},
-        training=Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4),
-    ),
-    ("vae", "reference"): _Entry(
-        network={"scaling": "zscore", "resize": "bilinear", "beta": 1.0, "bounded": False},
-        training=Recipe("Adam", 1e-3, "plateau", 30, 128),
-    ),
-    ("vae", "fast"): _Entry(
-        network={"scaling": "zscore", "resize": "pad", "zero_init": True, "principal": True},
-        training=Recipe("AdamW", 2e-3, "one-cycle", 10, 64, weight_decay=1e-4),
-    ),
-    ("vae", "sparse"): _Entry(
-        network={
-            "scaling": "log",
-            "body": "towers",
-            "widths": (64, 192),
-            "likelihood": "hurdle",
-            "zero_init": True,
-            "components": 10,
-        },
-        training=Recipe("AdamW", 2e-3, "one-cycle", 10, 64, weight_decay=1e-4),
-    ),
+    ("vae", "reference"): Entry("vae", Recipe("Adam", 1e-3, "plateau", 30, 128, weight_decay=0.0)),
+    ("vae", "fast"): Entry("pca-vae", Recipe("AdamW", 2e-3, "one-cycle", 10, 64)),
+    ("vae", "sparse"): Entry("sparse-vae", Recipe("AdamW", 2e-3, "one-cycle", 10, 64)),
 }
 
 
-def build(network: str, recipe: str = "fast") -> nn.Module:
-    """A fresh network ("vae" or "unet") as this recipe, such as "reference", has it."""
-    return NETWORKS[network](**_entry(network, recipe).network)
+def networks() -> tuple[str, ...]:
+    """Names of all networks that `build` and the command line know."""
+    in_table = {entry.network for entry in RECIPES.values()}
+    others = (name for name in base.NETWORKS if name not in in_table)
+    return tuple(dict.fromkeys([*(network for network, _ in RECIPES), *others]))
+
+
+def recipe_names(network: str) -> tuple[str, ...]:
+    """Names of a network's recipes.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    if network not in networks():
+        raise ValueError(f"no network {network}: there are {', '.join(networks())}")
+    return tuple(recipe for name, recipe in RECIPES if name == network) or ("fast",)
+
+
+def _entry(network: str, recipe: str) -> Entry:
+    if recipe not in recipe_names(network):
+        known = ", ".join(recipe_names(network))
+        raise ValueError(f"no recipe {recipe} of {network}: there are {known}")
+    return RECIPES.get((network, recipe)) or Entry(network, Recipe())
+
+
+def build(network: str, recipe: str = "fast") -> base.JetAutoencoder:
+    """A new, untrained network for this recipe.
+
+    Args:
+        network: "vae", "unet" or another registered network.
+        recipe: one of its recipes, such as "reference".
+
+    Raises:
+        ValueError: there is no such network or recipe.
+    """
+    entry = _entry(network, recipe)
+    return base.NETWORKS[entry.network](**entry.arguments)
 
 
 def get_recipe(
@@ -88,13 +109,14 @@ def get_recipe(
     """How to train this network.
 
     Args:
-        network: "vae" or "unet".
-        recipe: "fast", "reference", of the VAE "sparse", or of the U-Net "hidden".
+        network: "vae", "unet" or another registered network.
+        recipe: "fast", "reference", of the VAE "sparse", or of the U-Net "masked".
         epochs: instead of the recipe's.
         changes: other fields of `Recipe`, such as `batch_size`; None leaves the recipe's.
 
     Raises:
-        ValueError: there is no such recipe, or `epochs`, `batch_size` or `lr` is not positive.
+        ValueError: there is no such network or recipe, or `epochs`, `batch_size` or `lr` is not
+            positive.
     """
     entry = _entry(network, recipe)
     changes |= {"epochs": epochs}
@@ -105,13 +127,9 @@ def get_recipe(
     return replace(entry.training, **given)
 
 
-def _entry(network: str, recipe: str) -> _Entry:
-    if (network, recipe) not in _TABLE:
-        known = ", ".join(" ".join(names) for names in _TABLE)
-        raise ValueError(f"no recipe {network} {recipe}: there are {known}")
-    return _TABLE[network, recipe]
-
-
-def name_of(model: nn.Module) -> str:
-    """The name by which the table knows this network."""
-    return next(name for name, network in NETWORKS.items() if isinstance(model, network))
+def default_recipe(model: base.JetAutoencoder) -> Recipe:
+    """The recipe `fast` of a network, where it is known, else the defaults of `Recipe`."""
+    for (_, recipe), entry in RECIPES.items():
+        if entry.network == model.name and recipe != "reference":
+            return entry.training
+    return Recipe()

@@ -11,21 +11,33 @@
 """
 
 import csv
+import hashlib
+import io
 import json
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
-from torch import nn
+from tqdm import tqdm
 
-from qghelpers.data.files import DataError, replacing
-from qghelpers.training import checkpoints
-from qghelpers.training.recipes import NETWORKS
+from qghelpers.data.hdf5 import DataError, reason, replacing
+from qghelpers.networks.base import JetAutoencoder, rebuild
 
-History = list[dict[str, float]]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from qghelpers.training.loop import Training
+
+History = list[dict[str, float]]  # a row for each epoch
+PARTS = ("model", "optimizer", "scheduler")  # of a training, that have a state of their own
+PROGRESS = ("history", "batch", "sums", "seconds", "random")  # what else changes in it
+MARK = b"\nsha256:"  # follows what torch.save wrote, which torch.load does not check
 RESULTS = (
     "history.csv",
     "model.safetensors",
@@ -34,6 +46,20 @@ RESULTS = (
     "previous.ckpt",
     "metrics.json",
 )
+
+
+def on_first_process(fabric: "Fabric", action: Callable[..., None], *args: Any) -> None:
+    """Let the first process write, while the others wait; if it fails, all fail alike."""
+    error = None
+    if fabric.global_rank == 0:
+        try:
+            action(*args)
+        except (DataError, FloatingPointError) as caught:
+            error = caught
+    if fabric.world_size > 1:
+        error = fabric.broadcast(error)
+    if error is not None:
+        raise error
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -47,13 +73,18 @@ def start(folder: Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be made ({error.strerror}): choose another") from error
-    sweep(folder)
+    remove_partial_files(folder)
     for name in RESULTS:  # before the new configuration, with which they could be taken up
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "config.json", config)
 
 
-def sweep(folder: Path) -> None:
+def take_up(folder: Path, config: dict[str, Any]) -> None:
+    """Go on with the run in the folder, whose `config.json` this is."""
+    remove_partial_files(folder)
+
+
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process has left half written."""
     for path in folder.glob(".*.part"):
         path.unlink(missing_ok=True)
@@ -72,19 +103,19 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
 
 
-def weights_of(model: nn.Module) -> bytes:
+def weights_of(model: JetAutoencoder) -> bytes:
     """All that the network has learnt, its scaling included, as a safetensors file holds it."""
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     return as_safetensors(tensors)
 
 
-def save_epoch(folder: Path, model: nn.Module, history: History) -> None:
+def save_epoch(folder: Path, model: JetAutoencoder, history: History) -> None:
     """Save an epoch's end: the weights, the best ones if these are, and the history."""
     losses = [row["validation_loss"] for row in history]
-    names = ["model.safetensors"] + ["best.safetensors"] * (losses[-1] == min(losses))
     content = weights_of(model)
-    for name in names:
-        _replace(folder / name, lambda p: p.write_bytes(content))
+    _replace(folder / "model.safetensors", lambda p: p.write_bytes(content))
+    if losses[-1] == min(losses):
+        _replace(folder / "best.safetensors", lambda p: p.write_bytes(content))
     _replace(folder / "history.csv", lambda p: _write_csv(p, history))
 
 
@@ -122,7 +153,7 @@ def read_history(folder: str | Path) -> History:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def load_run(folder: str | Path, which: str = "last") -> nn.Module:
+def load_run(folder: str | Path, which: str = "last") -> JetAutoencoder:
     """The trained network of a run, with its scaling, on the CPU, ready to evaluate.
 
     Args:
@@ -137,22 +168,88 @@ def load_run(folder: str | Path, which: str = "last") -> nn.Module:
     return load_weights(read_config(folder), Path(folder) / files[which])
 
 
-def load_weights(config: dict[str, Any], path: Path) -> nn.Module:
+def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
     """The network that `config` describes, with the weights in `path`, on the CPU.
 
     Raises:
         DataError: they are damaged, or another network's.
     """
     try:
-        model = NETWORKS[config["network"]](**config["arguments"])
+        model = rebuild(config)
         model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, RuntimeError, LookupError, TypeError) as error:
         why = str(error).splitlines()[0]
         raise DataError(f"{path} does not hold this network ({why}): train again") from error
     return model.eval()
 
 
-def resumed(folder: str | Path | None, config: dict[str, Any]) -> dict[str, Any] | None:
+def state_of(training: "Training") -> dict[str, Any]:
+    """All that is needed to go on from here, as tensors and plain values."""
+    parts = {name: getattr(training, name).state_dict() for name in PARTS}
+    progress = {name: getattr(training, name) for name in PROGRESS}
+    return parts | progress | {"engine": training.engine.measured_choices()}
+
+
+def load_state(training: "Training", state: dict[str, Any]) -> None:
+    """Restore a saved state, that of PyTorch's random numbers included."""
+    for name in PARTS:
+        getattr(training, name).load_state_dict(state[name])
+    for name in PROGRESS:
+        setattr(training, name, state[name])
+    torch.set_rng_state(training.random)
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Save all that a resume needs, and keep the one before."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    last = folder / "last.ckpt"
+    with replacing(last) as temporary:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.write(MARK + hashlib.sha256(content).hexdigest().encode())
+        if last.is_file():
+            last.replace(folder / "previous.ckpt")
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
+
+    Tensors and plain values only, so no code can hide in it. A damaged `last.ckpt` is removed if
+    the other can be read.
+
+    Raises:
+        DataError: there are checkpoints, but all are damaged.
+    """
+    damage = []
+    for name in ("last.ckpt", "previous.ckpt"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            state = _read_checkpoint(path)
+        except Exception as error:
+            damage.append(f"{path} cannot be resumed ({reason(error)})")
+        else:
+            if damage:
+                tqdm.write(f"{damage[0]}: going on from {name}, the one before", file=sys.stderr)
+                with suppress(OSError):  # else the next save would put it in this one's place
+                    (folder / "last.ckpt").unlink()
+            return state
+    if damage:
+        raise DataError(f"{'; '.join(damage)}: train without --resume")
+    return None
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    content, mark, digest = path.read_bytes().rpartition(MARK)
+    if not mark or hashlib.sha256(content).hexdigest().encode() != digest:
+        raise ValueError("it is not what was written")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def load_resume_state(folder: str | Path | None, config: dict[str, Any]) -> dict[str, Any] | None:
     """The state that a training of this configuration was left in; None if none was saved.
 
     Raises:
@@ -170,7 +267,7 @@ def resumed(folder: str | Path | None, config: dict[str, Any]) -> dict[str, Any]
             f"{folder} holds another training ({'; '.join(_differences(found, config))}): "
             "give the folder, network, data and options that go together"
         )
-    return checkpoints.load(folder)
+    return load_checkpoint(folder)
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

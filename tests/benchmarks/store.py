@@ -19,7 +19,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from qghelpers import load_jets
-from qghelpers.data import cache, layout, reading
+from qghelpers.data import cache, hdf5, layout, reading
 
 JETS = 139_306
 PART = 16_384  # jets of the file that conversions are timed on
@@ -33,7 +33,7 @@ def make(path: Path, jets: int, rng: np.random.Generator) -> None:
     """A file of `jets` varied copies of the default sample's jets."""
     sample = load_jets(limit=SIMULATED)
     images = sample.images().permute(0, 2, 3, 1).numpy()
-    with layout.create_file(path, jets) as file:
+    with hdf5.create_file(path, jets) as file:
         file["y"][:] = np.resize(sample.labels, jets)
         file["pt"][:], file["m0"][:] = rng.uniform(70, 340, (2, jets))
         for start in tqdm(range(0, jets, 256), desc="making the file"):

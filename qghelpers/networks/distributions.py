@@ -1,13 +1,17 @@
-"""How probable a decoder finds an image: what reconstruction means, pixel by pixel.
+"""Probability distributions: of pixels given a code (likelihoods), and of codes (the prior).
 
-A likelihood is a layer. `maps` images of numbers a channel come out of the decoder; what they
+A likelihood is a layer. The decoder makes `maps_per_channel` maps for each channel; what they
 mean, and what an image costs given them, stands here and nowhere else.
 """
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
+from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.distributions import Gamma
 from torch.nn import functional as F
@@ -15,52 +19,22 @@ from torch.nn import functional as F
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, SMALLEST_DEPOSITS, TOWER_SIZE
 from qghelpers.networks.scaling import LogScale
 
-WEIGHT_OF_TOTALS = 20.0  # tried as well: 1, by which the number of lit pixels is hardly learnt
-STEPS_OF_TILT = 10  # each leaves a part of the gap, the mean probability of the lit pixels
+WEIGHT_OF_TOTALS = 20.0  # with 1 the number of lit pixels is hardly learnt
+TILT_ITERATIONS = 10  # each one shrinks the gap by the mean probability of the lit pixels
+PRIOR_LEVELS = np.linspace(0, 1, 201)  # shares of the jets whose quantiles the prior keeps
 
 
-class SquaredError(nn.Module):
-    """The usual sum of squared errors: one map, the scaled image itself.
-
-    As a likelihood: a Gaussian whose variance is 1/2 for every pixel, in scaled units.
-    """
-
-    maps = 1
-    totals = 0  # how many sums of an image can be asked for when one is drawn
-    blank = (0.0,)  # of each map, for an image of zeros
-
-    def forward(self, maps: Tensor, scaled: Tensor) -> Tensor:
-        """Cost of scaled images `(n, 3, H, W)`, given maps of the same shape: `(n,)`."""
-        return F.mse_loss(maps.float(), scaled, reduction="none").sum(dim=(1, 2, 3))
-
-    def mean(self, maps: Tensor) -> Tensor:
-        """Mean scaled image."""
-        return maps
-
-    def mean_gev(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """The mean image in GeV/100, for which that of the mean scaled image is taken."""
-        return scaling.inverse(maps)
-
-    def typical(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """The same: nothing is known of how images differ from their mean."""
-        return self.mean_gev(maps, scaling)
-
-    def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
-        """The same again."""
-        return self.mean_gev(maps, scaling)
-
-    def totals_of(self, scaled: Tensor) -> Tensor:
-        """None: `(n, 0)`."""
-        return scaled.new_zeros(len(scaled), 0)
-
-
-class Gaussian(SquaredError):
+class Gaussian(nn.Module):
     r"""A Gaussian whose standard deviation is learnt, one for each channel: a calibrated decoder.
 
     Squared errors are weighted with $1 / 2\sigma^2$, so $2\sigma^2$ is what beta is without it
     (Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated
     Decoders", arXiv:2006.13202).
     """
+
+    maps_per_channel = 1  # the mean scaled image
+    n_totals = 0  # how many sums of an image can be fixed when one is drawn
+    start = (0.0,)  # value of each map for an image of zeros
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,30 +45,50 @@ class Gaussian(SquaredError):
         pull = (maps - scaled) * torch.exp(-self.log_sigma)
         return (0.5 * pull.square() + self.log_sigma).flatten(1).sum(dim=1)
 
+    def mean(self, maps: Tensor) -> Tensor:
+        """Mean scaled image, `(n, 3, H, W)`."""
+        return maps
+
+    def mean_energy(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+        """The mean scaled image in GeV/100, `(n, 3, H, W)`: it stands for the mean energy."""
+        return scaling.inverse(maps)
+
+    def sharp(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+        """The mean image in GeV/100: a Gaussian knows of no sharper one."""
+        return self.mean_energy(maps, scaling)
+
+    def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
+        """The mean image in GeV/100; noise in every pixel would make it no more jet-like."""
+        return self.mean_energy(maps, scaling)
+
+    def totals(self, scaled: Tensor) -> Tensor:
+        """No sums: `(n, 0)`."""
+        return scaled.new_zeros(len(scaled), 0)
+
 
 class Hurdle(nn.Module):
-    r"""Is a pixel lit, and if so with what energy: what a sparse image is made of.
+    r"""Whether a pixel is lit, and if so with what energy.
 
-    Three maps a channel: the log odds of being lit; the logarithm of the mean energy of a lit
-    pixel, around which it has a gamma distribution, of a shape learnt for each channel (a hurdle
-    model: Mullahy, Journal of Econometrics 33 (1986) 341); and the mean scaled image, again with
-    a calibrated Gaussian. The last could be had from the others, but asking for it makes the
-    latent numbers say first what matters most for it. A tower of HCAL is lit or not as a whole,
-    so each of its pixels counts as a part of one.
+    Three maps for each channel: the log odds of being lit; the logarithm of the mean energy of a
+    lit pixel, around which it has a gamma distribution, of a shape learnt for each channel (a
+    hurdle model: Mullahy, Journal of Econometrics 33 (1986) 341); and the mean scaled image,
+    again with a calibrated Gaussian. The last follows from the others, but with a cost of its own
+    the code holds first what matters most for it. A tower of HCAL is lit or not as a whole, so
+    each of its pixels counts as a 25th of one.
 
-    Thousands of pixels weigh more than their sums, of which physics asks first. So the maps are
-    asked for these too, with calibrated Gaussians and a weight of their own: in each channel,
-    the logarithms of the number of lit pixels and of the energy.
+    The cost of thousands of pixels outweighs that of their sums, which matter most in physics. So
+    two sums of each channel have calibrated Gaussians and a weight of their own: the logarithms
+    of the number of lit pixels and of the energy.
 
-    Its images are of the log scaling.
+    Scaled images are those of the log scaling.
 
     Args:
-        weight_of_totals: in the cost.
+        weight_of_totals: weight of the sums in the cost.
     """
 
-    maps = 3
-    totals = 2 * len(CHANNELS)
-    blank = (-4.0, 0.5, 0.0)
+    maps_per_channel = 3
+    n_totals = 2 * len(CHANNELS)
+    start = (-4.0, 0.5, 0.0)
 
     weight: Tensor
 
@@ -114,7 +108,7 @@ class Hurdle(nn.Module):
         """
         odds, log_energy, mean = maps.float().chunk(3, dim=1)
         weight, log_shape = self.weight.flatten(), self.log_shape.flatten()
-        lit = torch.nonzero(scaled > 0, as_tuple=True)  # the rest has no energy to speak of
+        lit = torch.nonzero(scaled > 0, as_tuple=True)  # negative pixels count as not lit
         jet, channel = lit[:2]
         shape, energy = log_shape.exp()[channel], torch.expm1(LogScale.unit * scaled[lit])
         relative = energy.log() - LogScale.unit * log_energy[lit]  # to the mean
@@ -127,7 +121,7 @@ class Hurdle(nn.Module):
     def _cost_of_totals(self, odds: Tensor, log_energy: Tensor, scaled: Tensor) -> Tensor:
         lit = torch.sigmoid(odds)
         promised = _totals(lit, lit * torch.exp(LogScale.unit * log_energy))
-        true = self.totals_of(scaled).view_as(promised)
+        true = self.totals(scaled).view_as(promised)
         pull = (promised - true) * torch.exp(-self.log_sigma_of_totals)
         return (0.5 * pull.square() + self.log_sigma_of_totals).flatten(1).sum(dim=1)
 
@@ -136,16 +130,16 @@ class Hurdle(nn.Module):
         return maps.float().chunk(3, dim=1)[2]
 
     def _energy_if_lit(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """Its mean, in GeV/100."""
+        """Mean energy of a pixel if it is lit, in GeV/100, `(n, 3, H, W)`."""
         return scaling.noise * (scaling.unit * maps.float().chunk(3, dim=1)[1]).exp()
 
-    def mean_gev(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+    def mean_energy(self, maps: Tensor, scaling: nn.Module) -> Tensor:
         """Mean image in GeV/100: the probability of being lit times the mean energy if lit."""
         odds = maps.float().chunk(3, dim=1)[0]
         return torch.sigmoid(odds) * self._energy_if_lit(maps, scaling)
 
-    def typical(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """A sharp image in GeV/100, without dice: as many pixels lit as are expected.
+    def sharp(self, maps: Tensor, scaling: nn.Module) -> Tensor:
+        """Deterministic sharp image in GeV/100 with the expected number of lit pixels.
 
         Going from tower to tower, and through the pixels of each, one is lit whenever the
         expected number so far passes another whole number and a half (systematic sampling, Madow
@@ -155,7 +149,7 @@ class Hurdle(nn.Module):
         mean = self._energy_if_lit(maps, scaling)
         return _share(self._light(lit, _systematic) * mean, _sums(lit * mean))
 
-    def totals_of(self, scaled: Tensor) -> Tensor:
+    def totals(self, scaled: Tensor) -> Tensor:
         """Logarithms of the numbers of lit pixels, then of the energies, of each channel: `(n, 6)`.
 
         Of one more than each, with energies in units of the scaling's noise.
@@ -165,7 +159,7 @@ class Hurdle(nn.Module):
     def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
         """An image in GeV/100, drawn pixel by pixel, and tower by tower in HCAL.
 
-        It has the `totals` asked for, as `totals_of` counts them; unless given, as many lit
+        It has the `totals` asked for, as `totals` counts them; unless given, as many lit
         pixels and as much energy as the maps expect.
         """
         odds, mean = maps.float().chunk(3, dim=1)[0], self._energy_if_lit(maps, scaling)
@@ -206,7 +200,7 @@ def _towers(images: Tensor) -> Tensor:
 
 
 def _pixels(towers: Tensor) -> Tensor:
-    """The way back of `_towers`."""
+    """The inverse of `_towers`, `(n, c, H, W)`."""
     n, c, number, _ = towers.shape
     side = math.isqrt(number)
     squares = towers.transpose(2, 3).reshape(n, c * TOWER_SIZE**2, side, side)
@@ -220,14 +214,14 @@ def _totals(lit: Tensor, energy: Tensor) -> Tensor:
 
 def _tilted(odds: Tensor, number: Tensor) -> Tensor:
     """Log odds, all of a channel moved alike until `number` `(n, c, 1, 1)` of them are expected."""
-    for _ in range(STEPS_OF_TILT):
+    for _ in range(TILT_ITERATIONS):
         ratio = number.clamp_min(1e-3) / _sums(torch.sigmoid(odds))
         odds = odds + ratio.log()
     return odds
 
 
 def _sums(images: Tensor) -> Tensor:
-    """Of each channel: `(n, c, 1, 1)`."""
+    """Sum over the pixels of each channel, `(n, c, 1, 1)`."""
     return images.sum(dim=(2, 3), keepdim=True)
 
 
@@ -236,4 +230,69 @@ def _share(energy: Tensor, total: Tensor) -> Tensor:
     return energy * (total / _sums(energy).clamp_min(1e-12))
 
 
-LIKELIHOODS = {"squared": SquaredError, "gaussian": Gaussian, "hurdle": Hurdle}
+class Prior(nn.Module):
+    """A mixture of Gaussians over latent space; the standard normal until it is fitted.
+
+    A VAE's divergence only pulls each posterior towards the standard normal: where all of them
+    together lie is another matter, and a density fitted to that after training gives better
+    samples (Ghosh et al., "From Variational to Deterministic Autoencoders", arXiv:1903.12436).
+
+    Latent numbers do not settle an image's totals, such as its energy; but they narrow them down.
+    So the totals are part of the mixture. Each goes in by its quantiles, as a Gaussian, so that
+    it is drawn as it was seen, whatever its distribution (a Gaussian copula: Nelsen, "An
+    Introduction to Copulas", Springer 2006).
+
+    Args:
+        components: how many Gaussians.
+        latent_dim: size of the latent space.
+        totals: how many further quantities are drawn together with the latent numbers.
+    """
+
+    fitted: Tensor
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    quantiles: Tensor
+
+    def __init__(self, components: int, latent_dim: int, totals: int = 0) -> None:
+        super().__init__()
+        self.latent_dim, size = latent_dim, latent_dim + totals
+        self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("weights", torch.full((components,), 1 / components))
+        self.register_buffer("means", torch.zeros(components, size))
+        self.register_buffer("factors", torch.eye(size).repeat(components, 1, 1))
+        self.register_buffer("quantiles", torch.zeros(len(PRIOR_LEVELS), totals))
+
+    def fit(self, z: np.ndarray, totals: np.ndarray | None = None) -> "Prior":
+        """Fit the mixture, with full covariances.
+
+        Args:
+            z: latent numbers, with shape `(n, latent_dim)`.
+            totals: of the same jets, with shape `(n, totals)`.
+        """
+        totals = np.empty((len(z), 0)) if totals is None else totals
+        scores = ndtri((rankdata(totals, axis=0) - 0.5) / len(z))
+        points = np.hstack([z, scores])
+        mixture = GaussianMixture(len(self.weights), reg_covar=1e-4, random_state=0).fit(points)
+        fitted = {
+            "weights": mixture.weights_,
+            "means": mixture.means_,
+            "factors": np.linalg.cholesky(mixture.covariances_),
+            "quantiles": np.quantile(totals, PRIOR_LEVELS, axis=0),
+        }
+        for name, values in fitted.items():
+            getattr(self, name).copy_(torch.from_numpy(values))
+        self.fitted.fill_(True)
+        return self
+
+    def sample(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """Latent numbers `(n, latent_dim)` and, once these are known, totals `(n, totals)`."""
+        chosen = torch.multinomial(self.weights, n, replacement=True)
+        normal = torch.randn(n, self.means.shape[1], 1, device=self.means.device)
+        points = self.means[chosen] + (self.factors[chosen] @ normal)[..., 0]
+        z, scores = points[:, : self.latent_dim], points[:, self.latent_dim :]
+        if not self.fitted or scores.shape[1] == 0:
+            return z, None
+        columns = zip(ndtr(scores.cpu().numpy()).T, self.quantiles.cpu().numpy().T, strict=True)
+        totals = [np.interp(shares, PRIOR_LEVELS, values) for shares, values in columns]
+        return z, torch.from_numpy(np.stack(totals, axis=1)).to(z)

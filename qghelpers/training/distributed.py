@@ -1,0 +1,70 @@
+"""What several processes that train one network share: sums, batch normalisation.
+
+In a single process nothing here is called.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, distributed, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def summed(fabric: "Fabric", values: Sequence[float]) -> list[float]:
+    """The sum of each value over all processes."""
+    ours = torch.tensor(list(values), dtype=torch.float64, device=fabric.device)
+    return fabric.all_reduce(ours, reduce_op="sum").tolist()
+
+
+@contextmanager
+def batch_norm_over_processes(model: nn.Module) -> Iterator[None]:
+    """Let every `nn.BatchNorm2d` of the model normalise over the images of all processes.
+
+    Thus a batch trains the network in the same way on one device as on many; PyTorch's
+    `SyncBatchNorm` does this on GPUs alone.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.forward = partial(_normalise, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _normalise(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """The layer's output for `(n, C, H, W)`; n may differ between processes."""
+    if not layer.training:
+        return nn.BatchNorm2d.forward(layer, x)
+    values = x.float()
+    count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
+    total = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count]))
+    count, mean = total[-1], total[:-1] / total[-1]
+    centred = values - mean.view(1, -1, 1, 1)
+    variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+    with torch.no_grad():
+        layer.num_batches_tracked += 1
+        layer.running_mean.lerp_(mean, layer.momentum)
+        layer.running_var.lerp_(variance * count / (count - 1), layer.momentum)
+    scale = (variance + layer.eps).rsqrt() * layer.weight
+    return (centred * scale.view(1, -1, 1, 1) + layer.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; since each one's loss depends on it, so does the gradient sum."""
+
+    @staticmethod
+    def forward(ctx, ours: Tensor) -> Tensor:
+        ours = ours.clone()
+        distributed.all_reduce(ours)
+        return ours
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient.contiguous())

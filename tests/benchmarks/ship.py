@@ -1,0 +1,76 @@
+"""Turn a finished and evaluated run into weights that come with the package.
+
+    python tests/benchmarks/ship.py RUN NAME --data FILE.hdf5 --commands "first" "second"
+
+The commands that made data, run and metrics go into the card, in order.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import qghelpers as qg
+from qghelpers.analysis import evaluation
+from qghelpers.analysis.pretrained import WEIGHTS
+from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers.training import runs
+
+KEPT = ("network", "class", "arguments", "recipe_name", "recipe", "seed")
+
+
+def ship(
+    run: str | Path, train: qg.JetImages, commands: list[str], name: str, folder: Path = WEIGHTS
+) -> Path:
+    """Write the weights of a run and their card.
+
+    Args:
+        run: folder of the run, with the `metrics.json` of `evaluate`.
+        train: the jets that it was trained on, to which a generative network's prior is fitted.
+        commands: that made data, run and metrics, in order; they go into the card.
+        name: for `load_pretrained`.
+        folder: where to put the two files.
+
+    Returns:
+        The card's path.
+
+    Raises:
+        DataError: the run is not evaluated.
+    """
+    run = Path(run)
+    config = runs.read_config(run)
+    try:
+        metrics = json.loads((run / "metrics.json").read_text())
+    except OSError as error:
+        raise DataError(f"{run} is not evaluated: run `python -m qghelpers evaluate`") from error
+    card = {key: config[key] for key in KEPT if key in config} | {
+        "data": {part: config[part]["jets"] for part in ("train", "validation")},
+        "epochs": len(runs.read_history(run)),
+        "commands": commands,
+        "test_jets": metrics["test_jets"],
+        "results": metrics["table"],
+    }
+    folder.mkdir(exist_ok=True)
+    model = runs.load_run(run)
+    if config["network"] == "sparse-vae":
+        prior = qg.latent.fit_prior(model, train, len(model.prior.weights))
+        model.prior.load_state_dict(prior.state_dict())
+    with replacing(folder / f"{name}.safetensors") as temporary:
+        temporary.write_bytes(runs.weights_of(model))
+    path = folder / f"{name}.json"
+    runs.write_json(path, card)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--commands", nargs="+", required=True)
+    args = parser.parse_args()
+    train, _ = evaluation.held_out(args.run, qg.load_jets(args.data))
+    print(ship(args.run, train, args.commands, args.name))
+
+
+if __name__ == "__main__":
+    main()
