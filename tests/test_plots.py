@@ -90,20 +90,13 @@ def test_loss_curves_show_the_history():
     assert drawn["all-zero image"] == [3, 3]
 
 
-def test_the_slider_shows_the_jet_that_it_points_at():
-    drawn = []
-
-    def draw(index):
-        drawn.append(index)
-        return plots.bars(np.arange(index + 1), "x", "y")
-
-    slider, picture = widgets.browse(draw, 5).children
-    first = picture.value
-    slider.value = 3
-    assert drawn == [0, 3]
-    assert picture.value != first
-    assert picture.value == widgets.render(draw(3))
-    assert (slider.min, slider.max) == (0, 4)
+@pytest.mark.parametrize("count", [10, 1000])
+def test_outliers_do_not_move_the_limits(count):
+    values = np.random.default_rng(0).normal(size=count)
+    clean = plots.robust_limits(values)
+    spoilt = plots.robust_limits(np.append(values, [1e6, -1e6]))
+    np.testing.assert_allclose(clean, spoilt)
+    assert clean[0] < values.min() < values.max() < clean[1]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from qghelpers.networks.base import JetAutoencoder, check_contract, description
 from qghelpers.training import distributed, runs
 from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
 from qghelpers.training.loop import Seams, Training
-from qghelpers.training.recipes import Recipe, default_recipe
+from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
 
 def fit(
@@ -67,7 +67,7 @@ def fit(
         FloatingPointError: the loss is no longer a number; the model has the weights of the
             last epoch's end.
     """
-    recipe = recipe or default_recipe(model)
+    recipe = recipe or DEFAULT_RECIPES.get(model.name, Recipe())
     if recipe.batch_size > len(train):
         raise ValueError(
             f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "

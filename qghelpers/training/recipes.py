@@ -64,6 +64,10 @@ RECIPES = {
 }
 
 
+# of each network in the table, for `fit` without a recipe; `Recipe()` for all others
+DEFAULT_RECIPES = {e.network: e.training for (_, name), e in RECIPES.items() if name != "reference"}
+
+
 def networks() -> tuple[str, ...]:
     """Names of all networks that `build` and the command line know."""
     in_table = {entry.network for entry in RECIPES.values()}
@@ -125,11 +129,3 @@ def get_recipe(
             raise ValueError(f"{name} is {changes[name]}: it must be above 0")
     given = {name: value for name, value in changes.items() if value is not None}
     return replace(entry.training, **given)
-
-
-def default_recipe(model: base.JetAutoencoder) -> Recipe:
-    """The recipe `fast` of a network, where it is known, else the defaults of `Recipe`."""
-    for (_, recipe), entry in RECIPES.items():
-        if entry.network == model.name and recipe != "reference":
-            return entry.training
-    return Recipe()

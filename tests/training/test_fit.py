@@ -9,32 +9,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small import (
+    FLOAT32,
+    SmallPCAVAE,
+    SmallVAE,
+    same,
+    small_pca_vae,
+    small_vae,
+    weights,
+)
 
 import qghelpers as qg
 from qghelpers.networks.pca import PrincipalComponents
-from qghelpers.training import checkpoints, runs
+from qghelpers.training import runs
 from qghelpers.training.loop import validate
 from qghelpers.training.recipes import get_recipe
-
-FLOAT32 = qg.Engine(precision="32-true", compile=False)
 
 
 @pytest.fixture(scope="module")
 def parts(jets):
     return jets[:96].split((0.8, 0.2))
-
-
-def small_vae(seed: int = 0, **arguments) -> qg.VAE:
-    torch.manual_seed(seed)
-    return qg.VAE(latent_dim=3, widths=(4, 4, 4, 4), **arguments)
-
-
-def weights(model) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(a, b) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
 
 
 def small(network: str, recipe: str, epochs: int) -> qg.Recipe:
@@ -63,13 +57,13 @@ def test_a_run_folder_is_filled_and_can_be_loaded(parts, tmp_path):
 
 def test_principal_components_are_found_once_and_stay_as_they_are(parts, tmp_path, monkeypatch):
     recipe = small("vae", "fast", 1)
-    model = small_vae(zero_init=True, principal=True)
+    model = small_pca_vae()
     qg.fit(model, *parts, recipe, out=tmp_path)
     found = qg.ZScore().fit(parts[0])
     found = PrincipalComponents(3).fit(found, parts[0])
     assert same(found.state_dict(), model.principal.state_dict())
-    monkeypatch.setattr(qg.VAE, "start_from", None)
-    again = small_vae(zero_init=True, principal=True)
+    monkeypatch.setattr(SmallPCAVAE, "prepare", None)
+    again = small_pca_vae()
     qg.fit(again, *parts, recipe, out=tmp_path, resume=True)
     assert same(weights(again), weights(model))
 
@@ -149,7 +143,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     model, calls = fresh(), []
 
     def loss(*args):
-        calls.append(1)
+        calls.extend([1] * model.training)
         if model.training and len(calls) >= batches and not resumed:
             os.kill(os.getpid(), signal.SIGINT)
         return type(model).loss(model, *args)
@@ -223,16 +217,16 @@ def test_what_was_found_out_by_timing_is_kept_on_resume(parts, tmp_path):
     recipe = small("vae", "fast", 1)
     engine = qg.Engine(precision="bf16-mixed", compile=False)
     qg.fit(small_vae(), *parts, recipe, out=tmp_path, engine=engine)
-    state = checkpoints.load(tmp_path)
+    state = runs.load_checkpoint(tmp_path)
     assert state["engine"] == {"precision": "bf16-mixed", "compile": False}
-    assert qg.Engine().as_recorded(state["engine"]).precision == "bf16-mixed"
-    other = qg.Engine(precision="32-true").as_recorded(state["engine"])
+    assert qg.Engine().with_recorded_choices(state["engine"]).precision == "bf16-mixed"
+    other = qg.Engine(precision="32-true").with_recorded_choices(state["engine"])
     assert (other.precision, other.compile) == ("32-true", False)
 
 
 def test_it_saves_within_an_epoch_by_the_clock(parts, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(checkpoints, "save", lambda folder, state: saved.append(state["batch"]))
+    monkeypatch.setattr(runs, "save_checkpoint", lambda folder, state: saved.append(state["batch"]))
     qg.fit(small_vae(), *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
     assert saved == [1, 2, 3, 4, 5, 0]
     saved.clear()
@@ -293,12 +287,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(parts, tmp_path, capf
 def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path):
     last = tmp_path / "last.ckpt"
     for number in (1, 2):
-        checkpoints.save(tmp_path, {"number": number})
+        runs.save_checkpoint(tmp_path, {"number": number})
     last.write_bytes(b"nonsense")
-    assert checkpoints.load(tmp_path) == {"number": 1}
-    checkpoints.save(tmp_path, {"number": 3})
+    assert runs.load_checkpoint(tmp_path) == {"number": 1}
+    runs.save_checkpoint(tmp_path, {"number": 3})
     last.write_bytes(b"nonsense")
-    assert checkpoints.load(tmp_path) == {"number": 1}
+    assert runs.load_checkpoint(tmp_path) == {"number": 1}
 
 
 def test_two_damaged_checkpoints_are_one_clear_line(parts, tmp_path):
@@ -340,17 +334,17 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(parts
     assert "lower the learning rate" in str(error.value)
     assert same(good[1], weights(model))
     assert same(good[1], weights(qg.load_run(tmp_path)))
-    assert same(good[1], checkpoints.load(tmp_path)["model"])
+    assert same(good[1], runs.load_checkpoint(tmp_path)["model"])
 
 
 def test_weights_that_are_not_numbers_are_not_saved(parts, tmp_path):
-    class Broken(qg.VAE):  # its loss is a number, its gradient is not
+    class Broken(SmallVAE):  # its loss is a number, its gradient is not
         def loss(self, images, noise=None):
             parts = super().loss(images, noise)
             return parts | {"loss": parts["loss"] + (parts["loss"] - parts["loss"]).sqrt()}
 
     torch.manual_seed(0)
-    model = Broken(latent_dim=3, widths=(4, 4, 4, 4))
+    model = Broken(latent_dim=3)
     with pytest.raises(FloatingPointError, match=r"no number|is nan"):
         qg.fit(model, *parts, small("vae", "fast", 1), out=tmp_path, save_every=0)
     assert not (tmp_path / "last.ckpt").exists()

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qghelpers.data.packing import AT_ONCE, Packer
-from qghelpers.data.sparse import PIXELS, TOWERS, JoinedImages, ResidentImages, SparseImages
+from qghelpers.data.sparse import (
+    PIXELS,
+    TOWERS_PER_IMAGE,
+    JoinedImages,
+    ResidentImages,
+    SparseImages,
+)
 
 ODD = (0.0, -0.0, 1.0, -1.0, 756.6, 1e-45, np.nan, np.inf)
 
@@ -67,7 +73,7 @@ def test_a_constant_tower_is_one_entry_and_no_other_block_is():
     sparse = pack(made)
     assert np.diff(sparse.offsets).tolist() == [1, 25, 25]
     assert sparse.positions[0] == PIXELS + 2 * 25 + 4
-    assert PIXELS + TOWERS < 2**16
+    assert PIXELS + TOWERS_PER_IMAGE < 2**16
     np.testing.assert_array_equal(sparse.dense(np.arange(3)).permute(0, 2, 3, 1), made)
 
 

@@ -23,7 +23,7 @@ def own_cache(tmp_path, monkeypatch):
         return Particles(np.arange(3), ones, ones, ones, ones, 0 * ones, 22 * ones)
 
     monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pileup.collisions, "minimum_bias", few)
+    monkeypatch.setattr(pileup.pythia, "minimum_bias", few)
     return tmp_path / "cache", made
 
 

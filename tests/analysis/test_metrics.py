@@ -1,7 +1,5 @@
 """Metrics say 1 for blank images and 0 for perfect ones, and are uncertain as they should be."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -16,8 +14,13 @@ def parts(jets):
     return jets.split((0.7, 0.3))
 
 
+def formula(scaling, change):
+    """A reconstruction that changes the scaled image; its code is the image itself."""
+    return Baseline(scaling, change, lambda scaled: scaled)
+
+
 def perfect(scaling):
-    return Baseline(scaling, lambda scaled: scaled, 0)
+    return formula(scaling, lambda scaled: scaled)
 
 
 @pytest.mark.parametrize("scaling", [ZScore(), LogScale()])
@@ -57,7 +60,7 @@ def test_errors_are_sums_over_pixels(parts):
 def test_lit_pixels_are_counted_as_written(parts):
     """A reconstruction that is the image moved by one pixel."""
     scaling, test = LogScale(), parts[1][:5]
-    moved = Baseline(scaling, lambda scaled: scaled.roll(1, dims=-1), 0)
+    moved = formula(scaling, lambda scaled: scaled.roll(1, dims=-1))
     got = metrics.errors(moved, scaling, test)
     lit = observables.lit(test.images()).numpy()
     other = np.roll(lit, 1, axis=-1)
@@ -80,15 +83,10 @@ def test_a_model_of_another_scaling_is_judged_by_its_image_in_gev(parts):
     assert not metrics.same_scaling(zscore, LogScale())
 
 
-def test_what_is_lit_is_asked_of_the_typical_image(parts):
+def test_what_is_lit_is_asked_of_the_sharp_image(parts):
     scaling, test = LogScale(), parts[1][:5]
-    blank = baselines.zero(scaling)
-    model = SimpleNamespace(
-        scaling=scaling,
-        reconstruct=blank.reconstruct,
-        reconstruct_gev=blank.reconstruct_gev,
-        typical=lambda images: images,
-    )
+    model = baselines.zero(scaling)
+    model.sharp = lambda images: images
     got = metrics.errors(model, scaling, test)
     np.testing.assert_array_equal(got["both"], got["either"])
     assert got["energy ECAL"].min() > 0
@@ -117,7 +115,7 @@ def test_pca_improves_with_its_components_and_is_perfect_with_all(parts, scaling
 
 def test_parameters_are_counted(parts):
     scaling, train = LogScale(), parts[0][:30]
-    models = baselines.usual(scaling, train, 4) | {"network": build("unet")}
+    models = baselines.all_baselines(scaling, train, 4) | {"network": build("unet")}
     table = metrics.compare(models, scaling, train[:3])
     counts = [row["parameters"][0] for row in table.values()]
     weights = sum(p.numel() for p in models["network"].parameters())
@@ -144,3 +142,14 @@ def test_format_table_shows_every_row_and_column():
     assert text.splitlines()[0].split() == ["a", "longer"]
     assert text.splitlines()[1].split() == ["MSE", "1.000", "±", "0.100"]
     assert text.splitlines()[2].split() == ["L1", "0.500", "±", "0.200"]
+
+
+def test_auc_of_separated_and_of_equal_scores():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=300), rng.normal(size=300)
+    assert metrics.auc(a, a + 100) == pytest.approx((1, 0))
+    value, error = metrics.auc(a, b)
+    assert value == pytest.approx(0.5, abs=3 * error)
+    assert error == pytest.approx(np.sqrt(601 / (12 * 300 * 300)), rel=0.3)
+    false, true = metrics.roc(a, b)
+    assert np.trapezoid(true, false) == pytest.approx(value)

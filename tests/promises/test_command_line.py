@@ -91,7 +91,7 @@ def test_inspect_takes_several_files(sample_file, capfd):
         (["train", "vae", "--data", "{sample}", "--out", "/proc/r"], "cannot be made"),
         (
             ["train", "unet", "--data", "{sample}", "--out", "{}/r", "--recipe", "sparse"],
-            "no recipe unet sparse: there are unet reference, unet fast, unet hidden, vae",
+            "no recipe sparse of unet: there are reference, fast, masked",
         ),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--lr", "0"], "lr is 0"),
         (
@@ -140,7 +140,7 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert "holds a training already: --resume goes on" in capfd.readouterr().err
     assert main(["train", "vae", *options, "--resume"]) == 0  # nothing left to do
     assert main(["train", "unet", *options, "--resume"]) == 2
-    assert "holds another training (of a vae, not a unet)" in capfd.readouterr().err
+    assert "holds another training (of a pca-vae, not a unet)" in capfd.readouterr().err
     other = changed(sample_file, tmp_path / "other.hdf5", "pt", lambda pt: pt + 1)
     assert main(["train", "vae", *options, "--data", other, "--resume"]) == 2
     assert "holds another training (of other jets)" in capfd.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import bits, images
+from test_sparse import bits, images
 
 from qghelpers.data import reading
 from qghelpers.data.hdf5 import DataError
@@ -111,7 +111,7 @@ def test_a_chunk_that_skipped_its_filters():
 @pytest.mark.parametrize("chunks", [(1, 125, 125, 3), (40, 125, 125, 3), (40, 25, 40, 2), None])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_blocks_with_too_many_pixels_are_divided(monkeypatch, chunks, shuffle):
-    monkeypatch.setattr(reading, "MOST", 200_000)  # about four dense images
+    monkeypatch.setattr(reading, "MAX_LIT_PER_BLOCK", 200_000)  # about four dense images
     options = {"compression": "gzip", "shuffle": shuffle} if chunks else {}
     with memory_file() as file:
         dense = np.random.default_rng(0).random((60, 125, 125, 3), dtype=np.float32)
@@ -126,7 +126,7 @@ def test_blocks_with_too_many_pixels_are_divided(monkeypatch, chunks, shuffle):
 @pytest.mark.parametrize("fed", [10, 10**5])
 def test_chunks_are_inflated_whole_or_not_at_all(monkeypatch, library, piece, fed):
     monkeypatch.setattr(reading, "zlib", library)
-    monkeypatch.setattr(reading, "FED", fed)
+    monkeypatch.setattr(reading, "INFLATE_BYTES", fed)
     rng = np.random.default_rng(0)
     whole = rng.integers(0, 3, 100_000, np.uint8).tobytes()
     data = zlib.compress(whole)
@@ -148,7 +148,7 @@ def test_chunks_are_inflated_whole_or_not_at_all(monkeypatch, library, piece, fe
 
 
 def test_large_chunks_are_read_in_pieces(monkeypatch):
-    monkeypatch.setattr(reading, "INFLATED", 2)
+    monkeypatch.setattr(reading, "INFLATE_IMAGES", 2)
     with memory_file() as file:
         dense = np.random.default_rng(0).random((5, 125, 125, 3), dtype=np.float32)
         check(file.create_dataset("X", data=dense, compression="gzip", chunks=dense.shape))

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 import qghelpers as qg
 from qghelpers.training import recipes
-from qghelpers.training.loop import _optimizer, _scheduler
+from qghelpers.training.engine import make_optimizer
+from qghelpers.training.loop import make_scheduler
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def layers(model: nn.Module, kind: type) -> list:
 def training(network: str):
     """The optimiser and the schedule that a training has."""
     recipe = recipes.get_recipe(network, "reference")
-    optimizer = _optimizer(qg.build(network, "reference"), recipe, fused=False)
-    return optimizer, _scheduler(optimizer, recipe, batches=10)
+    optimizer = make_optimizer(qg.build(network, "reference"), recipe, qg.Engine())
+    return optimizer, make_scheduler(optimizer, recipe, batches=10)
 
 
 def kinds(model: nn.Module) -> list[type]:
@@ -60,7 +61,8 @@ class TestUNet:
     def test_feature_map_reduction_from_3_channels_to_64_32_16_8_4(self, unet):
         maps = [(layer.in_channels, layer.out_channels) for layer in layers(unet.down, nn.Conv2d)]
         assert maps == [(3, 64), (64, 32), (32, 16), (16, 8), (8, 4)]
-        assert unet.encode(torch.zeros(2, 3, 125, 125)).shape == (2, 4, 4, 4)
+        assert nn.Sequential(*unet.down)(torch.zeros(2, 3, 125, 125)).shape == (2, 4, 4, 4)
+        assert unet.encode(torch.zeros(2, 3, 125, 125)).shape == (2, 4 * 4 * 4)
 
     def test_five_transposed_convolutional_layers_for_upsampling(self, unet):
         up = layers(unet, nn.ConvTranspose2d)
@@ -110,7 +112,7 @@ class TestUNet:
 class TestVAE:
     def test_resized_to_a_standard_dimension_128x128(self, vae):
         seen = []
-        vae.encoder.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+        vae.encoder[1].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
         images = torch.rand(2, 3, 125, 125)
         vae.encode(images)
         torch.testing.assert_close(seen[0], F.interpolate(images, (128, 128), mode="bilinear"))
@@ -127,16 +129,17 @@ class TestVAE:
         )
 
     def test_encoder_of_conv2d_batchnorm_relu_to_mean_and_log_variance(self, vae):
-        assert kinds(vae.encoder) == 4 * [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
-        mu, log_variance = vae.encode(torch.zeros(2, 3, 125, 125))
+        steps = 4 * [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+        assert kinds(vae.encoder) == [nn.Upsample, *steps]
+        mu, log_variance = vae.posterior(torch.zeros(2, 3, 125, 125))
         assert mu.shape == log_variance.shape == (2, vae.latent_dim)
         nn.init.constant_(vae.to_posterior.bias, 3.0)  # any number is a log variance
         nn.init.zeros_(vae.to_posterior.weight)
-        assert (vae.encode(torch.zeros(2, 3, 125, 125))[1] == 3).all()
+        assert (vae.posterior(torch.zeros(2, 3, 125, 125))[1] == 3).all()
 
     def test_decoder_of_convtranspose2d_batchnorm_relu(self, vae):
         step = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU]
-        assert kinds(vae.decoder) == 3 * step + [nn.ConvTranspose2d]
+        assert kinds(vae.decoder) == [*3 * step, nn.ConvTranspose2d, nn.Upsample]
 
     def test_a_sample_drawn_using_the_reparameterization_trick(self, vae):
         vae.eval()
@@ -145,7 +148,7 @@ class TestVAE:
         torch.testing.assert_close(decoded, vae.decode(mu + (0.5 * log_variance).exp() * noise))
 
     def test_mse_for_reconstruction_and_kl_divergence_weighted_by_beta(self, jets):
-        vae = qg.VAE(beta=3, scaling="zscore", resize="bilinear").eval()
+        vae = qg.VAE(beta=3, scaling="zscore").eval()
         images, noise = jets.images([0, 1]), torch.randn(2, vae.latent_dim)
         decoded, mu, log_variance = vae(vae.scaling(images), noise)
         squared = nn.MSELoss(reduction="sum")(decoded, vae.scaling(images))

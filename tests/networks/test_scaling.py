@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from small import small_vae
 
-from qghelpers import VAE, LogScale, ZScore, fit, get_recipe
+from qghelpers import LogScale, ZScore, fit, get_recipe
 
 
 @pytest.mark.parametrize("kind", [ZScore, LogScale])
@@ -33,7 +34,7 @@ def test_logscale_keeps_zero_and_tames_outliers():
 
 def test_fit_scales_by_the_training_jets_alone(jets):
     train, validation, _ = jets.split()
-    model = VAE(latent_dim=2, widths=(4, 4, 4, 4))
+    model = small_vae()
     fit(model, train, validation, get_recipe("vae", "reference", epochs=1))
     own, all_jets = ZScore().fit(train), ZScore().fit(jets)
     torch.testing.assert_close(model.scaling.std, own.std, rtol=0, atol=0)

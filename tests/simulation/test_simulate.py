@@ -13,8 +13,7 @@ from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
 from qghelpers.data import hdf5, layout
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
-from qghelpers.simulation import pileup
-from qghelpers.simulation import pythia as collisions
+from qghelpers.simulation import pileup, pythia
 from qghelpers.simulation import simulate as simulation
 from qghelpers.simulation.processes import PROCESSES
 
@@ -250,11 +249,11 @@ def test_arguments_out_of_range_are_one_clear_line(tmp_path, arguments, message)
 
 def test_collisions_out_of_reach_are_replaced():
     kind = PROCESSES["qcd"].kinds[QUARK]
-    events = collisions.hard_collisions(kind, (90, 170), seed=1)(60)
+    events = pythia.hard_collisions(kind, (90, 170), seed=1)(60)
     assert len(events) == 60
     first = events.status == -23  # before the recoil against radiation moves them
-    eta = np.abs(ak.to_numpy(collisions.eta(events[first].p))).min(axis=1)
-    assert np.mean(eta < collisions.REACH) > 0.95  # a third would be beyond
+    eta = np.abs(ak.to_numpy(pythia.eta(events[first].p))).min(axis=1)
+    assert np.mean(eta < pythia.PARTON_ETA_MAX) > 0.95  # a third would be beyond
 
 
 def test_one_event_to_look_at():
@@ -277,7 +276,7 @@ def test_an_interrupted_simulation_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_missing_pythia_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(collisions, "pythia8mc", None)
+    monkeypatch.setattr(pythia, "pythia8mc", None)
     with pytest.raises(ImportError, match="pythia8mc"):
         simulation.simulate(tmp_path / "jets.hdf5", 10)
     assert list(tmp_path.iterdir()) == []
@@ -338,8 +337,8 @@ def test_leading_jet_of_two_collinear_particles_back_to_back_with_a_third():
 
 def test_charges_and_visibility_come_from_the_particle_table():
     kinds = np.array([211, -211, 22, 11, 2212, 130, 14, 51])
-    np.testing.assert_array_equal(collisions._by_kind(kinds, "charge"), [1, -1, 0, -1, 1, 0, 0, 0])
-    np.testing.assert_array_equal(collisions._by_kind(kinds, "isVisible"), [1, 1, 1, 1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(pythia._by_kind(kinds, "charge"), [1, -1, 0, -1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(pythia._by_kind(kinds, "isVisible"), [1, 1, 1, 1, 1, 1, 0, 0])
 
 
 def test_a_full_disk_costs_one_clear_line(tmp_path, monkeypatch):

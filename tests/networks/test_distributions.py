@@ -4,19 +4,12 @@ import math
 
 import pytest
 import torch
+from scipy.stats import spearmanr, wasserstein_distance
 from torch.distributions import Bernoulli, Gamma, Normal
 
-from qghelpers import VAE, LogScale
+from qghelpers import LogScale
 from qghelpers.data.layout import TOWER_SIZE
-from qghelpers.networks.likelihoods import (
-    LIKELIHOODS,
-    Gaussian,
-    Hurdle,
-    SquaredError,
-    _pixels,
-    _tilted,
-    _towers,
-)
+from qghelpers.networks.distributions import Gaussian, Hurdle, Prior, _pixels, _tilted, _towers
 
 SIDE = 25  # five towers, for speed
 CONSTANT = 0.5 * math.log(2 * math.pi)  # of a Gaussian, which the likelihoods leave out
@@ -41,11 +34,6 @@ def maps():
     for part in parts:
         part[:, 2:] = _pixels(_towers(part[:, 2:])[..., :1].expand(-1, -1, -1, TOWER_SIZE**2))
     return torch.cat(parts, dim=1)
-
-
-def test_squared_error_is_a_sum_over_pixels(scaled):
-    expected = ((scaled - 0.3) ** 2).sum(dim=(1, 2, 3))
-    torch.testing.assert_close(SquaredError()(torch.full_like(scaled, 0.3), scaled), expected)
 
 
 def test_the_gaussian_is_that_of_torch_distributions(scaled):
@@ -81,7 +69,7 @@ def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
 def test_the_totals_cost_what_a_gaussian_around_their_logarithms_does(scaled, maps):
     weighted, plain = Hurdle(weight_of_totals=3), Hurdle(weight_of_totals=0)
     weighted.log_sigma_of_totals.data.fill_(-0.5)
-    promised = Hurdle().mean_gev(maps, LogScale()).sum(dim=(2, 3))
+    promised = Hurdle().mean_energy(maps, LogScale()).sum(dim=(2, 3))
     true = LogScale().inverse(scaled).sum(dim=(2, 3))
     noise = LogScale().noise.flatten()
     lit = (torch.sigmoid(maps[:, :3]).sum(dim=(2, 3)), (scaled > 0).sum(dim=(2, 3)))
@@ -102,7 +90,7 @@ def test_drawn_pixels_are_lit_as_often_as_is_promised(maps):
     assert len({tuple(image.flatten().tolist()) for image in drawn[:5]}) == 5
 
 
-@pytest.mark.parametrize("how", ["typical", "sample"])
+@pytest.mark.parametrize("how", ["sharp", "sample"])
 def test_sharp_images_light_as_many_pixels_as_expected_and_whole_towers(maps, how):
     likelihood, scaling = Hurdle(), LogScale()
     torch.manual_seed(3)
@@ -111,13 +99,13 @@ def test_sharp_images_light_as_many_pixels_as_expected_and_whole_towers(maps, ho
     towers = _towers(image[:, 2:])
     assert (towers == towers[..., :1]).all()
     grain = torch.tensor([1, 1, TOWER_SIZE**2])  # of the expected number
-    off = 0.5 if how == "typical" else 1.0
+    off = 0.5 if how == "sharp" else 1.0
     assert ((lit - expected).abs() <= off * grain + 1e-3).all()
-    promised = likelihood.mean_gev(maps, scaling).sum(dim=(2, 3))
+    promised = likelihood.mean_energy(maps, scaling).sum(dim=(2, 3))
     torch.testing.assert_close(image.sum(dim=(2, 3)), promised)
     assert (image >= 0).all()
-    if how == "typical":
-        assert torch.equal(image, likelihood.typical(maps, scaling))
+    if how == "sharp":
+        assert torch.equal(image, likelihood.sharp(maps, scaling))
 
 
 def test_drawn_images_have_the_totals_that_are_asked_for(maps):
@@ -129,7 +117,7 @@ def test_drawn_images_have_the_totals_that_are_asked_for(maps):
     torch.testing.assert_close(image.sum(dim=(2, 3)), energy.expand(4, 3))
     grain = torch.tensor([1, 1, TOWER_SIZE**2])
     assert (((image > 0).sum(dim=(2, 3)) - number).abs() <= 1.02 * grain).all()
-    counted = likelihood.totals_of(scaling(image)).view(4, 2, 3)
+    counted = likelihood.totals(scaling(image)).view(4, 2, 3)
     torch.testing.assert_close(counted[:, 1], totals[1].expand(4, 3), atol=1e-4, rtol=0)
     assert torch.equal(counted[:, 0].expm1().round(), (image > 0).sum(dim=(2, 3)).float())
 
@@ -152,40 +140,29 @@ def test_towers_and_pixels_are_each_others_inverse():
     assert torch.equal(towers[1, 2, 6], images[1, 2, 5:10, 5:10].flatten())
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("body", ["halves", "towers"])
-def test_every_vae_starts_blank_and_gives_images_of_every_kind(jets, likelihood, body):
+def test_a_fitted_prior_draws_what_it_was_fitted_to():
     torch.manual_seed(0)
-    vae = VAE(scaling="log", zero_init=True, likelihood=likelihood, body=body).eval()
-    images = jets.images([0, 1])
-    before = images.clone()
-    assert (vae.reconstruct(images) == 0).all()
-    made = [vae.reconstruct_gev(images), vae.typical(images)]
-    made += [vae.likelihood.sample(vae.maps(torch.zeros(2, vae.latent_dim)), vae.scaling)]
-    assert all(image.shape == images.shape for image in made)
-    assert all(part.shape == (2,) for part in vae.loss(images).values())
-    assert torch.equal(images, before)
+    mixing = torch.randn(3, 3)
+    prior = Prior(components=2, latent_dim=3)
+    points = torch.randn(5000, 3) @ mixing + 5
+    prior.fit(points.numpy())
+    drawn, totals = prior.sample(5000)
+    torch.testing.assert_close(drawn.mean(dim=0), points.mean(dim=0), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), points.T.cov(), atol=0.3, rtol=0.1)
+    assert totals is None
 
 
-def test_the_hurdle_refuses_a_scaling_that_moves_zero():
-    with pytest.raises(ValueError, match="needs scaling"):
-        VAE(likelihood="hurdle", scaling="zscore")
-
-
-def test_hcal_comes_out_in_towers(jets):
-    vae = VAE(body="towers").eval()
-    towers = _towers(vae.reconstruct(jets.images([0, 1])))
-    assert torch.allclose(towers[:, 2], towers[:, 2, :, :1], atol=1e-6)
-    assert not torch.allclose(towers[:, 1], towers[:, 1, :, :1])
-
-
-def test_beta_warms_up_in_training_alone(jets):
+def test_a_prior_draws_totals_of_any_distribution_together_with_what_they_go_with():
     torch.manual_seed(0)
-    vae = VAE(beta=4, warm_up=4)
-    images = jets.images(range(4))
-    for batch in (1, 2, 3, 4, 5):
-        loss = vae.train().loss(images)
-        beta = (loss["loss"] - loss["reconstruction"]) / loss["kl"]
-        torch.testing.assert_close(beta, torch.full((4,), float(min(batch, 4))), rtol=1e-3, atol=0)
-    loss = VAE(beta=4, warm_up=4).eval().loss(images)
-    torch.testing.assert_close(loss["loss"], loss["reconstruction"] + 4 * loss["kl"])
+    z = torch.randn(4000, 2)
+    totals = torch.stack([z[:, 0].exp(), torch.rand(4000).round()], dim=1)  # skewed, two values
+    prior = Prior(components=3, latent_dim=2, totals=2)
+    assert prior.sample(5)[1] is None  # not known as yet
+    drawn, own = prior.fit(z.numpy(), totals.numpy()).sample(4000)
+    for index in range(2):
+        scale = totals[:, index].std()
+        assert wasserstein_distance(own[:, index], totals[:, index]) < 0.1 * scale
+    assert spearmanr(drawn[:, 0], own[:, 0]).statistic > 0.97
+    again = Prior(components=3, latent_dim=2, totals=2)
+    again.load_state_dict(prior.state_dict())
+    assert again.sample(5)[1].shape == (5, 2)

@@ -1,0 +1,52 @@
+"""The VAEs of our own start blank, make images of every kind, and know towers."""
+
+import pytest
+import torch
+
+from qghelpers.networks.distributions import _towers
+from qghelpers.networks.sparse_vae import LIKELIHOODS, CalibratedVAE, SparseVAE
+
+
+@pytest.mark.parametrize(
+    "build",
+    [CalibratedVAE, *(lambda kind=kind: SparseVAE(likelihood=kind) for kind in LIKELIHOODS)],
+    ids=["calibrated", *LIKELIHOODS],
+)
+def test_every_vae_starts_blank_and_gives_images_of_every_kind(jets, build):
+    torch.manual_seed(0)
+    vae = build().eval()
+    images = jets.images([0, 1])
+    before = images.clone()
+    assert (vae.reconstruct(images) == 0).all()
+    made = [vae.reconstruct_energy(images), vae.sharp(images), vae.draw(2)]
+    assert all(image.shape == images.shape for image in made)
+    assert all(part.shape == (2,) for part in vae.loss(images).values())
+    assert torch.equal(images, before)
+
+
+def test_an_unknown_likelihood_costs_one_line():
+    with pytest.raises(ValueError, match="no likelihood poisson: there are gaussian, hurdle"):
+        SparseVAE(likelihood="poisson")
+
+
+def test_hcal_comes_out_in_towers(jets):
+    torch.manual_seed(0)
+    vae = SparseVAE().eval()
+    torch.nn.init.normal_(vae.decoder[2].weight)
+    towers = _towers(vae.reconstruct(jets.images([0, 1])))
+    assert torch.allclose(towers[:, 2], towers[:, 2, :, :1], atol=1e-6)
+    assert not torch.allclose(towers[:, 1], towers[:, 1, :, :1])
+
+
+@pytest.mark.parametrize("vae", [CalibratedVAE(), SparseVAE(), SparseVAE(likelihood="gaussian")])
+def test_the_likelihood_is_what_is_trained(jets, vae):
+    vae.eval()
+    images, noise = jets.images([0, 1]), vae.draw_noise(2)
+    scaled = vae.scaling(images)
+    mu, log_variance = vae.heads(scaled)
+    z = mu + (0.5 * log_variance).exp() * noise
+    maps = vae.decode(z) if isinstance(vae, CalibratedVAE) else vae.maps(z)
+    vae.beta = 3
+    loss = vae.loss(images, noise)
+    torch.testing.assert_close(loss["reconstruction"], vae.likelihood(maps, scaled))
+    torch.testing.assert_close(loss["loss"], loss["reconstruction"] + 3 * loss["kl"])

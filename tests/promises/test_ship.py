@@ -1,0 +1,37 @@
+"""Weights are shipped by one command, from a run that is judged."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import qghelpers as qg
+from qghelpers.analysis import pretrained
+from qghelpers.networks.sparse_vae import SparseVAE
+from qghelpers.training import runs
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "ship.py"
+shipping = SimpleNamespace(**runpy.run_path(str(FILE)))
+
+
+def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
+    train, validation, test = jets.split()
+    model = SparseVAE(latent_dim=3, widths=(4, 4), components=2)
+    recipe = qg.get_recipe("vae", "sparse", epochs=1)
+    qg.fit(model, train, validation, recipe, out=tmp_path / "run", recipe_name="mine")
+    with pytest.raises(qg.DataError, match="is not evaluated: run"):
+        shipping.ship(tmp_path / "run", train, [], "small")
+    table = {"all-zero image": {"MSE": (1.0, 0.0)}}
+    runs.write_json(tmp_path / "run" / "metrics.json", {"test_jets": 40, "table": table})
+    shipping.ship(tmp_path / "run", train, ["a command"], "small", tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
+    card = qg.pretrained_card("small")
+    assert card["data"] == {"train": 320, "validation": 40}
+    assert (card["epochs"], card["commands"], card["test_jets"]) == (1, ["a command"], 40)
+    assert card["results"] == {"all-zero image": {"MSE": [1.0, 0.0]}}
+    back = qg.load_pretrained("small")
+    images = test.images(slice(0, 2))
+    assert torch.equal(back.reconstruct(images), model.reconstruct(images))
+    assert back.prior.means.abs().max() > 0

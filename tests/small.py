@@ -1,0 +1,38 @@
+"""Small networks, and what several tests ask of them."""
+
+import torch
+
+import qghelpers as qg
+from qghelpers.networks.pca import PCAVAE
+
+FLOAT32 = qg.Engine(precision="32-true", compile=False)
+
+
+class SmallVAE(qg.VAE):
+    """The VAE, narrow; not registered."""
+
+    widths = (4, 4, 4, 4)
+
+
+class SmallPCAVAE(PCAVAE):
+    """The VAE beside principal components, narrow; not registered."""
+
+    widths = (4, 4, 4, 4)
+
+
+def small_vae(seed: int = 0, **arguments) -> SmallVAE:
+    torch.manual_seed(seed)
+    return SmallVAE(**{"latent_dim": 3, **arguments})
+
+
+def small_pca_vae(seed: int = 0) -> SmallPCAVAE:
+    torch.manual_seed(seed)
+    return SmallPCAVAE(latent_dim=3)
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
