@@ -1,6 +1,6 @@
 """Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,10 +12,28 @@ from matplotlib.ticker import MaxNLocator
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
 
+__all__ = [
+    "bars",
+    "bent_tracks",
+    "comparison",
+    "feature_maps",
+    "histograms",
+    "images",
+    "loss_curves",
+    "particles",
+    "reconstruction",
+    "robust_limits",
+    "roc_curves",
+    "scatter_by_label",
+    "score_histograms",
+]
+__dir__ = __all__.copy  # these names alone are offered by <Tab>
+
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
-WEAKEST = 1e-3  # of the largest pixel in a figure: the bottom of its colour scale
+COLOUR_FLOOR = 1e-3  # of the largest pixel in a figure: the bottom of its colour scale
+COLOUR_MAP = "turbo"  # of jet images
 
 
 def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -84,20 +102,20 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
         top = max(float(stack.max()), 1e-6)
-        norm = LogNorm(WEAKEST * top, top)
+        norm = LogNorm(COLOUR_FLOOR * top, top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
-            shown = np.ma.masked_less(pixels, WEAKEST * top)
+            shown = np.ma.masked_less(pixels, COLOUR_FLOOR * top)
             mesh = ax.imshow(
                 shown.T,
                 norm=norm,
                 origin="lower",
                 extent=(-HALF, HALF, -HALF, HALF),
-                cmap="turbo",
+                cmap=COLOUR_MAP,
                 interpolation="nearest",
             )
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
-        figure.colorbar(mesh, ax=axes[:, column], label="GeV a pixel", shrink=0.9)
+        figure.colorbar(mesh, ax=axes[:, column], label="GeV per pixel", shrink=0.9)
     return figure
 
 
@@ -158,7 +176,7 @@ def histograms(columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 4
         for kind, label in LABELS.items():
             chosen = values[labels == label]
             ax.hist(chosen, edges, histtype="step", color=COLOURS[kind], label=kind, density=True)
-        ax.set(xlabel=name, ylabel="share of jets a unit")
+        ax.set(xlabel=name, ylabel="share of jets per unit")
     axes[0][0].legend()
     return figure
 
@@ -172,7 +190,7 @@ def loss_curves(history: list[dict[str, float]], zero: float | None = None) -> F
         ax.plot(epochs, [row[f"{kind}_loss"] for row in history], "o-", label=kind)
     if zero is not None:
         ax.axhline(zero, color="grey", linestyle="--", label="all-zero image")
-    ax.set(xlabel="epoch", ylabel="loss a jet", yscale="log")
+    ax.set(xlabel="epoch", ylabel="loss per jet", yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return figure
@@ -209,29 +227,30 @@ def scatter_by_label(points: np.ndarray, labels: np.ndarray, names: Sequence[str
 
 
 def bars(
-    values: np.ndarray,
+    values: Mapping[str, float | tuple[float, float]] | np.ndarray,
     xlabel: str,
     ylabel: str,
-    names: Sequence[str] | None = None,
-    errors: np.ndarray | None = None,
     reference: float | None = None,
 ) -> Figure:
-    """A bar for each value, with shape `(k,)`.
+    """A bar for each value.
 
     Args:
-        values: the heights.
+        values: by name, the height of each bar, or a pair of height and uncertainty; or heights
+            alone, with shape `(k,)`, which are numbered.
         xlabel, ylabel: of the axes.
-        names: what to write below the bars.
-        errors: uncertainties.
         reference: height of a dashed line, such as 0.5 for guessing.
     """
     figure, axes = _axes(1, 1, 7, 3)
-    axes[0, 0].bar(np.arange(len(values)), values, yerr=errors, capsize=3)
-    axes[0, 0].set(xlabel=xlabel, ylabel=ylabel)
+    ax = axes[0, 0]
+    named = isinstance(values, Mapping)
+    pairs = [np.ravel(value) for value in (values.values() if named else values)]
+    errors = [pair[1] for pair in pairs] if len(pairs[0]) == 2 else None
+    ax.bar(np.arange(len(pairs)), [pair[0] for pair in pairs], yerr=errors, capsize=3)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     if reference is not None:
-        axes[0, 0].axhline(reference, color="grey", linestyle="--")
-    if names is not None:
-        axes[0, 0].set_xticks(np.arange(len(values)), names)
+        ax.axhline(reference, color="grey", linestyle="--")
+    if named:
+        ax.set_xticks(np.arange(len(pairs)), list(values))
     return figure
 
 
@@ -275,7 +294,7 @@ def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = Fal
     edges = _edges(np.concatenate(list(scores.values())), 40)
     for name, values in scores.items():
         ax.hist(values, edges, histtype="step", density=True, label=name)
-    ax.set(xlabel=xlabel, ylabel="share a unit", yscale="log" if log else "linear")
+    ax.set(xlabel=xlabel, ylabel="share per unit", yscale="log" if log else "linear")
     ax.legend()
     return figure
 

@@ -5,3 +5,8 @@
 code knows and which jets are unusual; `evaluation` makes the table of a run; `pretrained` loads
 the weights that come with the package.
 """
+
+import lazy_loader
+
+_MODULES = ["anomaly", "baselines", "evaluation", "latent", "metrics", "observables", "pretrained"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

@@ -9,6 +9,7 @@ from qghelpers.data.layout import GEV_PER_UNIT, TOWER_SIZE
 from qghelpers.networks.base import JetAutoencoder
 
 __all__ = ["anomaly_scores", "dead_tracker", "two_prong"]
+__dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 SHIFT = 3 * TOWER_SIZE  # pixels between the halves of a two-prong jet: 0.26 in eta
 

@@ -29,6 +29,7 @@ __all__ = [
     "principal_plane",
     "traverse",
 ]
+__dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 
 def encode(model: JetAutoencoder, jets: JetImages, batch_size: int = 256) -> np.ndarray:

@@ -34,6 +34,7 @@ __all__ = [
     "wasserstein",
     "with_error",
 ]
+__dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 BATCH = 128
 RESAMPLES = 200
@@ -70,6 +71,8 @@ class Table(dict[str, dict[str, tuple[float, float]]]):
             f"{name:<{left}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
             for name, *cells in lines
         )
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head, *lines = ([html.escape(cell) for cell in line] for line in self._cells())

@@ -5,3 +5,8 @@ over the pixels once, fast; `cache` keeps the non-zero ones beside the file; `sp
 memory; `jets` is what everyone else sees: `JetImages`. `inspection` reports what is in a file.
 This room depends on no other.
 """
+
+import lazy_loader
+
+_MODULES = ["cache", "hdf5", "inspection", "jets", "layout", "packing", "reading", "sparse"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

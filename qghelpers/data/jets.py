@@ -139,6 +139,11 @@ class JetImages:
         parts = [function(images) for images in self.batches(size)]
         return joined(parts or [function(self.images([]))])
 
+    def mean_image(self) -> np.ndarray:
+        """Mean over the jets, float32 in GeV/100 with shape `(3, 125, 125)`."""
+        sums = self.map(lambda images: images.double().sum(dim=0, keepdim=True))
+        return (sums.sum(axis=0) / len(self)).astype(np.float32)
+
     def sample(self, size: int | None, seed: int = 0) -> "JetImages":
         """A random subset of at most `size` jets in their order; all of them if None."""
         return self[random_rows(len(self), size, seed)]

@@ -4,3 +4,8 @@
 training loop itself; `engine` how it is computed on this machine; `distributed` what several
 processes need; `runs` the run folder; `watch` progress bar, TensorBoard and Ctrl-C.
 """
+
+import lazy_loader
+
+_MODULES = ["distributed", "engine", "fit", "loop", "recipes", "runs", "watch"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)
