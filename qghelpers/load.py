@@ -1,4 +1,4 @@
-"""`load_jets`: choose the input file, check that it is what it should be, open it."""
+"""`load_jets`: choose the input file, check its content and open it."""
 
 import os
 from collections.abc import Sequence
@@ -13,18 +13,19 @@ from qghelpers.data import cache, hdf5, layout, reading, sparse
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages, digest, random_rows
 
+__all__ = ["SAMPLE_FILE", "home", "load_jets"]
+
 SAMPLE_FILE = "simulated_jets.hdf5"
 SAMPLE_JETS = 2000
 SAMPLE_SEED = 2026
-JETS_TO_CHECK = 100  # jets, drawn at random, that must show which channel is which
-MIN_JETS_TO_CHECK = 2  # jets; in a single one Tracks may outshine ECAL
+JETS_TO_CHECK = 100  # random jets from which the order of the channels is checked
+MIN_JETS_TO_CHECK = 2  # with fewer it is not: in one jet, Tracks may have more lit pixels than ECAL
 
 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`.
 
-    `$QGHELPERS_HOME` if it is set, else the checkout that this package lies in, else the
-    current folder.
+    This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder.
     """
     if folder := os.environ.get("QGHELPERS_HOME"):
         return Path(folder)
@@ -38,23 +39,23 @@ def load_jets(
     seed: int = 0,
     channels: Sequence[str] = layout.CHANNELS,
 ) -> JetImages:
-    """Open a file of jet images, or several as one.
+    """Open one or several files of jet images.
 
-    The first time, the pixels that are not zero are copied into a cache beside the file; from
-    then on the cache is mapped into memory, which takes a fraction of a second.
+    The first time, the non-zero pixels are copied into a cache beside the file; from then on the
+    cache is mapped into memory, which takes a fraction of a second.
 
     Args:
-        path: HDF5 files with the public file's layout. Unless given: the public file if it
-            lies in `data/`, else a sample of 2,000 jets that is simulated there the first time.
-        limit: keep a random subset of at most this many jets. Where there is no cache yet, the
-            rest is left unread.
+        path: HDF5 files with the public file's layout. By default the public file if it lies in
+            `data/`, else a sample of 2,000 jets, which is simulated there the first time.
+        limit: keep a random subset of at most this many jets. Without a cache, only these are
+            read.
         seed: of the subset.
-        channels: the order in which the file has Tracks, ECAL and HCAL, if not this one. It is
-            checked against the pixels; the jets have the usual order.
+        channels: order of the channels in the file. It is checked against the pixels; the images
+            of the returned jets have the usual order.
 
     Raises:
-        DataError: a file is missing or damaged, or is not laid out as expected.
-        ValueError: `limit` is below 1, or `channels` are not the three.
+        qghelpers.DataError: a file is missing or damaged, or has another layout.
+        ValueError: `limit` is below 1, or `channels` are not Tracks, ECAL and HCAL.
     """
     channels = tuple(channels)
     if limit is not None and limit < 1:
@@ -66,6 +67,7 @@ def load_jets(
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise ValueError("no file was given: name one at least")
+    order = [channels.index(name) for name in layout.CHANNELS]
     columns, chosen, parts, rows = _read(paths, limit, seed)
     for name, images in zip(paths, parts, strict=True):
         _check_pixels(images, channels, name)
@@ -74,16 +76,14 @@ def load_jets(
         rows,
         *(column[chosen] for column in columns),
         source=digest(*columns[:3]),
-        order=None
-        if channels == layout.CHANNELS
-        else [channels.index(name) for name in layout.CHANNELS],
+        order=None if channels == layout.CHANNELS else order,
     )
 
 
 def _read(paths: Sequence[str | Path], limit: int | None, seed: int):
-    """All jets' columns, the jets chosen from them, their images by file, and their rows in these.
+    """Columns of all jets, indices of the chosen jets, images by file, and rows of the chosen jets.
 
-    The images are those chosen, or all of a file's if they come from its cache.
+    The rows count through the images of all files.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(hdf5.open_file(path)) for path in paths]
@@ -100,17 +100,16 @@ def _read(paths: Sequence[str | Path], limit: int | None, seed: int):
 
 
 def _images(dataset: h5py.Dataset, rows: np.ndarray) -> tuple[sparse.SparseImages, np.ndarray]:
-    """Sparse images that hold those wanted, and where they hold them."""
+    """Images that include those at `rows`, from the cache or read from the file, and their rows."""
     if len(rows) == len(dataset):
         return cache.open_images(dataset), rows
-    images = cache.find(dataset)
-    if images is not None:
+    if (images := cache.find(dataset)) is not None:
         return images, rows
     return sparse.SparseImages.join(reading.read_blocks(dataset, rows)), np.arange(len(rows))
 
 
 def _check_pixels(images: sparse.SparseImages, channels: tuple[str, ...], path: str | Path) -> None:
-    """Refuse pixels that are no numbers, and channels that are not what they are taken for."""
+    """Raise a DataError if pixels are not finite, or if the pixels contradict `channels`."""
     bad = int((~np.isfinite(images.values)).sum())
     if bad:
         raise DataError(
@@ -130,25 +129,22 @@ def _check_pixels(images: sparse.SparseImages, channels: tuple[str, ...], path: 
 
 
 def _default_file() -> Path:
-    data = home() / "data"
-    if (data / layout.PUBLIC_FILE).is_file():
-        return data / layout.PUBLIC_FILE
-    sample = data / SAMPLE_FILE
-    if not sample.is_file():
-        from qghelpers.simulation.simulate import (
-            simulate,  # needs Pythia8, which nothing else here does
-        )
+    """The public file if it is there, else the sample, which is simulated the first time."""
+    folder = home() / "data"
+    sample = folder / SAMPLE_FILE
+    for path in (folder / layout.PUBLIC_FILE, sample):
+        if path.is_file():
+            return path
+    from qghelpers.simulation.simulate import simulate  # only here: it needs Pythia8
 
-        tqdm.write(
-            f"{layout.PUBLIC_FILE} is not in {data.name}/, so {SAMPLE_JETS} jets are simulated "
-            f"there into {SAMPLE_FILE}, once; it takes about a minute."
-        )
-        try:
-            data.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{data} cannot be made ({error.strerror}): set "
-                "QGHELPERS_HOME to a folder you can write to"
-            ) from error
-        simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
+    tqdm.write(
+        f"{layout.PUBLIC_FILE} is not in {folder.name}/, so {SAMPLE_JETS} jets are simulated "
+        f"there into {SAMPLE_FILE}, once; it takes about a minute."
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "set QGHELPERS_HOME to a folder you can write to"
+        raise DataError(f"{folder} cannot be made ({error.strerror}): {remedy}") from error
+    simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
     return sample

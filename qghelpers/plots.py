@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -243,14 +242,14 @@ def bars(
     figure, axes = _axes(1, 1, 7, 3)
     ax = axes[0, 0]
     named = isinstance(values, Mapping)
-    pairs = [np.ravel(value) for value in (values.values() if named else values)]
-    errors = [pair[1] for pair in pairs] if len(pairs[0]) == 2 else None
-    ax.bar(np.arange(len(pairs)), [pair[0] for pair in pairs], yerr=errors, capsize=3)
+    table = np.array(list(values.values()) if named else values, float).reshape(len(values), -1)
+    errors = table[:, 1] if table.shape[1] == 2 else None
+    ax.bar(np.arange(len(table)), table[:, 0], yerr=errors, capsize=3)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if reference is not None:
         ax.axhline(reference, color="grey", linestyle="--")
     if named:
-        ax.set_xticks(np.arange(len(pairs)), list(values))
+        ax.set_xticks(np.arange(len(values)), list(values))
     return figure
 
 
@@ -302,7 +301,7 @@ def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = Fal
 def roc_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Share of anomalies found against share of normal jets flagged, a line for each score."""
     figure, axes = _axes(1, 1, 5, 4.6)
-    ax: Axes = axes[0, 0]
+    ax = axes[0, 0]
     for name, (false, true) in curves.items():
         ax.plot(false, true, label=name)
     ax.plot([0, 1], [0, 1], color="grey", linestyle="--", label="guessing")

@@ -40,11 +40,9 @@ class Baseline(JetAutoencoder):
         return self._encode(self.scaling(images))
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Reconstruction in scaled units of images in GeV/100, with their shape."""
         return self._decode(self.encode(images))
 
     def parameter_count(self) -> int:
-        """How many numbers were fitted."""
         return self._fitted
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:

@@ -78,7 +78,7 @@ def evaluate(
 
 def _advise_reference(config: dict, names: list[str]) -> None:
     """Say how to make the run that this network should be compared with, if there is none."""
-    network = _command_line_name(config)
+    network = recipes.command_name(config)
     if (network, "reference") in recipes.RECIPES and f"{network} (reference)" not in names:
         how = f"train {network} --recipe reference --out DIR, then evaluate --beside DIR"
         tqdm.write(f"the reference recipe is not in this table: {how}", file=sys.stderr)
@@ -109,23 +109,10 @@ def _drawn(model: JetAutoencoder, train: JetImages, n: int) -> dict[str, dict[st
     return samples
 
 
-def _command_line_name(config: dict) -> str:
-    """The network that `train` was given, such as "vae" for a "pca-vae" of the recipe "fast"."""
-    recipe = config.get("recipe_name")
-    return next(
-        (
-            name
-            for (name, known), entry in recipes.RECIPES.items()
-            if known == recipe and entry.network == config["network"]
-        ),
-        config["network"],
-    )
-
-
 def name_of(run: str | Path) -> str:
     """What a run is called in a table, such as "vae (fast)"."""
     config = runs.read_config(run)
-    return f"{_command_line_name(config)} ({config.get('recipe_name', 'own recipe')})"
+    return f"{recipes.command_name(config)} ({config.get('recipe_name', 'own recipe')})"
 
 
 def held_out(folder: Path, jets: JetImages) -> tuple[JetImages, JetImages]:

@@ -1,9 +1,9 @@
 """Jets on disk and in memory: from an HDF5 file to batches of images.
 
-`hdf5` opens, checks and writes files with the layout of the public one (`layout`); `reading` goes
-over the pixels once, fast; `cache` keeps the non-zero ones beside the file; `sparse` holds them in
-memory; `jets` is what everyone else sees: `JetImages`. `inspection` reports what is in a file.
-This room depends on no other.
+`hdf5` opens, checks and writes files with the layout of the public one (`layout`); `reading` reads
+the pixels and `packing` drops the zeros; `cache` stores the result beside the file; `sparse` holds
+it in memory; `jets` has the class that all other code uses, `JetImages`; `inspection` reports what
+is in a file. This subpackage imports no other one.
 """
 
 import lazy_loader

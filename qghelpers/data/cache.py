@@ -1,7 +1,7 @@
-"""Sparse images kept on the disk beside the HDF5 file that they are from, and mapped into memory.
+"""Cache of sparse images: a file beside the HDF5 file, mapped into memory when it is opened.
 
-The cache is a safetensors file. Its header says which file, in which state, it was made from;
-checksums of its contents are verified whenever it is opened. Whatever does not fit is made again.
+The cache is a safetensors file. Its header identifies the HDF5 file that it was made from, and
+holds a checksum that is verified at every opening. A cache that does not match is made again.
 """
 
 import json
@@ -10,8 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -27,15 +26,17 @@ from qghelpers.data.hdf5 import DataError, reason, replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
 
-VERSION = 1  # of what the file holds; another one is made again
-HEADER = 4096  # bytes, so that the arrays are aligned
-SAMPLES = 64  # places of the HDF5 file that its digest looks at
-ABANDONED = 3600  # seconds after which a temporary file belongs to no living process
+__all__ = ["MappedImages", "find", "open_images"]
+
+VERSION = 1  # version of the cache format; caches of other versions are made again
+HEADER = 4096  # bytes before the arrays; one memory page, so that the arrays are aligned
+SAMPLES = 64  # parts of the HDF5 file that enter its digest
+ABANDONED = 3600  # seconds after which a temporary file is taken to be abandoned
 
 
 @dataclass(frozen=True)
 class MappedImages(SparseImages):
-    """Images in a mapped file: a process that is sent them maps it too and shares the memory."""
+    """Images in a memory-mapped file; pickled as its path, so that processes share the memory."""
 
     path: Path
     identity: str
@@ -45,9 +46,9 @@ class MappedImages(SparseImages):
 
 
 def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
-    """The images of a dataset from its cache; None if there is none, or none that can be trusted.
+    """The images of a dataset from its cache; None if there is no valid cache.
 
-    Where a cache had to be rejected, one line on standard error says why, unless `quiet`.
+    If a cache is rejected, one line on standard error gives the reason, unless `quiet`.
     """
     source = Path(images.file.filename)
     for path in _places(source):
@@ -63,25 +64,22 @@ def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
 def open_images(images: h5py.Dataset) -> SparseImages:
     """The images of a dataset from its cache, which is made if there is none.
 
-    A process that finds another one at it on the same machine waits for its result. The cache
-    lies beside the file or, where that folder cannot be written to, in the user's cache folder;
-    `$QGHELPERS_CACHE`, if set, is the folder to use instead of both. Where none can be written
-    to, the images are read into memory.
+    Only one process per machine makes the cache; others wait for it. The cache lies beside the
+    file or, if that folder is not writable, in the user's cache folder; `$QGHELPERS_CACHE`, if
+    set, replaces both. If no folder is writable, the images are read into memory.
 
     Raises:
-        DataError: the dataset cannot be read, or the disk is full.
+        qghelpers.DataError: the dataset cannot be read, or the disk is full.
     """
-    found = find(images)
-    if found is not None:
+    if (found := find(images)) is not None:
         return found
     source = Path(images.file.filename)
     path = next((path for path in _places(source) if _can_write(path.parent)), None)
     if path is None:
         _say(f"no folder for a cache of {source.name} can be written to: reading it into memory")
         return SparseImages.join(read_blocks(images))
-    with _one_at_a_time(path):
-        found = find(images, quiet=True)  # made by another process meanwhile?
-        if found is not None:
+    with _lock(path):
+        if (found := find(images, quiet=True)) is not None:  # made by another process meanwhile
             return found
         identity = _identity(source)
         for left_over in path.parent.glob(f".{path.name}.*.part"):
@@ -96,7 +94,7 @@ def open_images(images: h5py.Dataset) -> SparseImages:
 
 
 def _places(source: Path) -> list[Path]:
-    """Where the cache of a file may be, best place first."""
+    """Paths at which the cache of a file may lie, in order of preference."""
     name = f"{source.name}.sparse.safetensors"
     digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
     if folder := os.environ.get("QGHELPERS_CACHE"):
@@ -113,15 +111,14 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> FileLock:
+    """The lock file of the cache at `path`, in the system's folder for temporary files."""
     digest = blake2b(f"{path.resolve()} {Path.home()}".encode(), digest_size=8).hexdigest()
-    with FileLock(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock"):
-        yield
+    return FileLock(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock")
 
 
 def _identity(source: Path) -> str:
-    """Size, time of the last change, and a digest of the beginning, the end and places between."""
+    """Size, modification time and a digest of evenly spaced parts of a file, as text."""
     status = source.stat()
     digest = blake2b(digest_size=16)
     with source.open("rb") as file:
@@ -132,7 +129,7 @@ def _identity(source: Path) -> str:
 
 
 def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
-    """Write as the blocks come; the header, whose size is known, last."""
+    """Write a cache: the blocks one by one, then the header, whose size is fixed."""
     counts = []
     with path.open("wb") as file, tempfile.TemporaryFile(dir=path.parent) as positions:
         file.write(bytes(HEADER))
@@ -142,17 +139,17 @@ def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
             counts.append(np.diff(block.offsets).astype(np.uint16))
         positions.seek(0)
         shutil.copyfileobj(positions, file, 2**22)
-        file.write(np.concatenate(counts))
-        entries, images = int(sum(part.sum(dtype=int) for part in counts)), sum(map(len, counts))
+        counts = np.concatenate(counts)
+        file.write(counts)
+    entries, images = int(counts.sum(dtype=int)), len(counts)
     description, end = {}, 0
     for name, dtype, size, bytes_ in (
         ("values", "F32", entries, 4),
         ("positions", "U16", entries, 2),
         ("counts", "U16", images, 2),
     ):
-        places = [end, end + size * bytes_]
-        description[name] = {"dtype": dtype, "shape": [size], "data_offsets": places}
-        end = places[1]
+        start, end = end, end + size * bytes_
+        description[name] = {"dtype": dtype, "shape": [size], "data_offsets": [start, end]}
     contents = np.memmap(path, np.uint8, "r", HEADER) if end else np.zeros(0, np.uint8)
     description["__metadata__"] = {
         "content": f"qghelpers sparse jet images {VERSION}",
@@ -165,7 +162,7 @@ def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
 
 
 def _map(path: Path, identity: str) -> MappedImages:
-    """Map a cache into memory, after a look at every byte of it."""
+    """Map a cache into memory; DataError if its version, source or checksum is wrong."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("content") != f"qghelpers sparse jet images {VERSION}":

@@ -1,6 +1,6 @@
 """HDF5 files with the layout of the public one: open, check, read the columns, write.
 
-A file is written whole or not at all, and whatever is wrong with one is a `DataError`: one line.
+Files are written atomically. Every problem with a file is reported as a `DataError`.
 """
 
 import os
@@ -17,29 +17,39 @@ import numpy as np
 
 from qghelpers.data.layout import CHUNK, GLUON, IMAGE_SHAPE, NEITHER, QCD, QUARK
 
+__all__ = [
+    "DataError",
+    "columns",
+    "compressed",
+    "create_file",
+    "damage_named",
+    "open_file",
+    "reason",
+    "replacing",
+    "write_block",
+]
+
 
 class DataError(ValueError):
-    """A file that cannot be used: one line that names it, what is wrong and what to do."""
+    """A file cannot be used; the message is one line with its name, the problem and a remedy."""
 
 
 def reason(error: BaseException) -> str:
-    """The reason alone, in one line: h5py wraps that of the operating system in a long message."""
-    text = " ".join(
-        (getattr(error, "strerror", None) or str(error) or type(error).__name__).split()
-    )
+    """The cause of an error in one line, without the long text that h5py adds to it."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = " ".join(text.split())
     inner = re.search("error message = '([^']+)'", text)
     return inner[1] if inner else text
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, beside `path`; it gets that name once it is on the disk.
+    """Write a file atomically: give a temporary path, which is renamed to `path` at the end.
 
-    Until the block ends without an error nothing is at `path` but what was there before; the
-    temporary file is removed if the block fails or is interrupted.
+    If the block fails or is interrupted, the temporary file is removed and `path` is unchanged.
 
     Raises:
-        DataError: the folder does not exist, cannot be written to or is full.
+        qghelpers.DataError: the folder does not exist, cannot be written to or is full.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
@@ -64,7 +74,7 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
     """Open `path` for reading and check that it has the public file's layout.
 
     Raises:
-        DataError: the file is missing, is not HDF5, lacks a dataset, or has wrong shapes.
+        qghelpers.DataError: the file is missing, is not HDF5, lacks a dataset, or has wrong shapes.
     """
     path = Path(path)
     try:
@@ -86,7 +96,7 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def damage_named(path: str | Path) -> Iterator[None]:
-    """Turn whatever h5py raises on a damaged file into one line."""
+    """Turn the errors that h5py raises on a damaged file into a `DataError` that names it."""
     try:
         yield
     except DataError:
@@ -98,7 +108,7 @@ def damage_named(path: str | Path) -> Iterator[None]:
 
 
 def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (whole numbers), transverse momentum and mass in GeV, process; shape `(jets,)` each.
+    """Labels (int64), transverse momentum and mass in GeV, and process, each of shape `(jets,)`.
 
     Without a dataset `process`, as in the public file, all jets are "qcd".
     """
@@ -113,11 +123,11 @@ def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 
 def _processes(file: h5py.File) -> dict[int, str]:
-    """What the numbers of the dataset `process` stand for; nothing if there is no such dataset."""
+    """Process names by their number in the dataset `process`; empty without a valid dataset."""
     data = file.get("process")
-    names = isinstance(data, h5py.Dataset) and h5py.check_enum_dtype(data.dtype)
-    same = names and data.shape == file["y"].shape and data.dtype.itemsize == 1
-    return {code: name for name, code in names.items()} if same else {}
+    codes = isinstance(data, h5py.Dataset) and h5py.check_enum_dtype(data.dtype)
+    valid = codes and data.shape == file["y"].shape and data.dtype.itemsize == 1
+    return {code: name for name, code in codes.items()} if valid else {}
 
 
 def _check(file: h5py.File, path: Path) -> None:
@@ -159,7 +169,7 @@ def _check(file: h5py.File, path: Path) -> None:
 
 
 def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
-    """The dataset, which may be a link to one of another file."""
+    """The dataset `key`, also through a link; None if there is none."""
     found = file.get(key)
     if found is None and key in list(file):
         link = file.get(key, getlink=True)
@@ -172,24 +182,19 @@ def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
 
 @contextmanager
 def create_file(path: str | Path, jets: int, process: str = QCD) -> Iterator[h5py.File]:
-    """Make a file of `jets` empty jets to be filled in; it gets its name only once it is whole.
+    """Create a file for `jets` jets, which the block fills in; it appears when that is done.
 
-    Unless `process` is qcd, an additional dataset of that name says where the jets come from.
+    A process other than "qcd" is stored in a dataset `process`.
 
     Raises:
-        DataError: the folder does not exist, cannot be written to or is full.
+        qghelpers.DataError: the folder does not exist, cannot be written to or is full.
     """
     with replacing(Path(path)) as temporary:
         file = h5py.File(temporary, "w")
         try:
-            file.create_dataset(
-                "X_jets",
-                (jets, *IMAGE_SHAPE),
-                "float32",
-                chunks=(min(CHUNK, jets), *IMAGE_SHAPE),
-                compression="gzip",
-                compression_opts=1,
-            )
+            chunks = (min(CHUNK, jets), *IMAGE_SHAPE)
+            options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1}
+            file.create_dataset("X_jets", (jets, *IMAGE_SHAPE), "float32", **options)
             for key in ("y", "pt", "m0"):
                 file.create_dataset(key, (jets,), "float32")
             if process != QCD:
@@ -199,24 +204,24 @@ def create_file(path: str | Path, jets: int, process: str = QCD) -> Iterator[h5p
         finally:
             try:
                 file.close()
-            except RuntimeError as error:  # h5py's way of saying that the disk is full
+            except RuntimeError as error:  # from h5py if the disk is full
                 raise OSError(reason(error)) from error
 
 
 def compressed(images: np.ndarray, chunk: int) -> list[bytes]:
-    """Images with shape `(jets, 125, 125, 3)` as chunks of a file made by `create_file`.
+    """Compress images with shape `(jets, 125, 125, 3)` to HDF5 chunks of `chunk` jets each.
 
-    The file's chunks hold `chunk` jets; the last one is filled up with zeros.
+    The last chunk is padded with zeros.
     """
-    spare = np.zeros((-len(images) % chunk, *IMAGE_SHAPE), "<f4")
-    images = np.concatenate([images, spare], dtype="<f4")
+    padding = np.zeros((-len(images) % chunk, *IMAGE_SHAPE), "<f4")
+    images = np.concatenate([images, padding], dtype="<f4")
     return [zlib.compress(images[i : i + chunk], 1) for i in range(0, len(images), chunk)]
 
 
 def write_block(
     file: h5py.File, start: int, columns: dict[str, np.ndarray], chunks: list[bytes]
 ) -> None:
-    """Fill in jets from `start` on, which is the first of a chunk."""
+    """Write columns and compressed images of jets from `start` on, the first jet of a chunk."""
     for key, values in columns.items():
         file[key][start : start + len(values)] = values
     for i, chunk in enumerate(chunks):

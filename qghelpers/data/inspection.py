@@ -1,4 +1,4 @@
-"""What is in a file, and on what evidence: layout, channels, labels, pixels, order of the jets."""
+"""Report on a file: its layout, channels, labels and pixels, and the order of its jets."""
 
 from pathlib import Path
 
@@ -9,19 +9,21 @@ from scipy.stats import ks_2samp
 from qghelpers.data import cache, hdf5, layout
 from qghelpers.data.sparse import SparseImages
 
-JETS_TO_CHECK = 1000  # jets, drawn at random, to tell the channels by
-OUTLIER = 10  # times the largest jet pT: no pixel of a jet holds that much
-P_VALUE_WARNING = 1e-6  # chance of a difference at which it is called one
+__all__ = ["inspect"]
+
+JETS_TO_CHECK = 1000  # random jets from which the channels are identified
+OUTLIER = 10  # pixels above this multiple of the largest jet pT are counted as outliers
+P_VALUE_WARNING = 1e-6  # p-value below which we warn
 NAMES = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
 
 def inspect(path: str | Path) -> str:
-    """A report on a file of jet images, as text; what should worry you begins with WARNING.
+    """A report on a file of jet images, as text; each problem found begins with WARNING.
 
-    All pixels are looked at, through the file's cache, which is made if there is none.
+    All pixels are read, from the file's cache, which is made if there is none.
 
     Raises:
-        DataError: the file cannot be used at all.
+        qghelpers.DataError: the file cannot be used at all.
     """
     with hdf5.open_file(path) as file:
         labels, pt, mass, process = hdf5.columns(file)
@@ -44,11 +46,10 @@ def inspect(path: str | Path) -> str:
 
 
 def _datasets(file: h5py.File, path: Path, images: SparseImages) -> list[str]:
-    jets = len(images)
     dense = file["X_jets"].size * 4
     lines = [
-        f"{path}: {jets} jets, {_size(path.stat().st_size)} on disk, {_size(dense)} as float32 "
-        f"images, {_size(images.nbytes)} without the zeros"
+        f"{path}: {len(images)} jets, {_size(path.stat().st_size)} on disk, {_size(dense)} as "
+        f"float32 images, {_size(images.nbytes)} without the zeros"
     ]
     for key, data in file.items():
         if isinstance(data, h5py.Dataset):
@@ -65,7 +66,7 @@ def _size(bytes_: float) -> str:
 
 
 def _statistics(images: SparseImages, highest_pt: float):
-    """Lit pixels, sum and largest pixel of each jet and channel; counts of strange pixels."""
+    """Number of lit pixels, sum and largest pixel by jet and channel; counts of strange pixels."""
     shape = (len(images), len(layout.CHANNELS))
     lit, total, largest = np.zeros(shape, int), np.zeros(shape), np.zeros(shape)
     strange = dict.fromkeys(("negative", "not finite", "outliers"), 0)
@@ -107,14 +108,15 @@ def _processes(process: np.ndarray) -> list[str]:
 
 
 def _labels(labels, lit, total, largest) -> list[str]:
+    """Lit share, mean and largest pixel by label and channel, beside those of the public file."""
+    if (labels == layout.NEITHER).all():
+        return ["labels: neither quark nor gluon"]
     lines = [
         "labels, and their channels beside the public file's (gluon jets light more pixels)",
         f"  {'':<14}{'jets':>7}{'lit':>9}{'public':>9}{'mean':>10}{'public':>10}"
         f"{'largest':>10}{'public':>10}",
     ]
     area, shares = layout.IMAGE_SIZE**2, []
-    if (labels == layout.NEITHER).all():
-        return ["labels: neither quark nor gluon"]
     for label, name in NAMES.items():
         chosen = labels == label
         if not chosen.any():
@@ -151,13 +153,13 @@ def _pixels(strange: dict[str, int]) -> list[str]:
 
 
 def _order(columns: dict[str, np.ndarray]) -> list[str]:
-    """Whether the first tenth of the jets is a fair sample, by Kolmogorov-Smirnov tests."""
+    """Whether the first tenth of the jets is a random sample, by Kolmogorov-Smirnov tests."""
     first = len(columns["pt"]) // 10
     if first < 20:
         return ["order: too few jets to say whether the first ones differ from the rest"]
-    chances = {name: ks_2samp(x[:first], x[first:]).pvalue for name, x in columns.items()}
-    name = min(chances, key=chances.get)
-    verdict = f"(of {', '.join(columns)}, {name} differs most: p = {chances[name]:.2g})"
-    if chances[name] < P_VALUE_WARNING:
+    p_values = {name: ks_2samp(x[:first], x[first:]).pvalue for name, x in columns.items()}
+    name = min(p_values, key=p_values.get)
+    verdict = f"(of {', '.join(columns)}, {name} differs most: p = {p_values[name]:.2g})"
+    if p_values[name] < P_VALUE_WARNING:
         return [f"order: WARNING: the first {first} jets differ from the rest {verdict}"]
     return [f"order: the first {first} jets are like the rest {verdict}"]

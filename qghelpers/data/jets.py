@@ -1,4 +1,4 @@
-"""`JetImages`: the jets that a reader holds. Look, pick, split, make batches."""
+"""`JetImages`: jet images with their labels, to index, split and iterate over in batches."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +9,18 @@ import torch
 
 from qghelpers.data import layout, sparse
 
+__all__ = ["JetImages", "digest", "joined", "random_rows"]
+
 
 class JetImages:
-    """Jet images with their labels, kept sparse; indexing gives the jets asked for.
+    """Jet images with their labels, stored sparse; indexing gives a subset of the jets.
 
     Attributes:
         channels: names of the channels, in the order of the images.
         labels: int64 with shape `(n,)`; 1 is quark, 0 is gluon, -1 neither.
         pt, mass: transverse momentum and mass of the jets in GeV, with shape `(n,)`.
-        process: where the jets come from, with shape `(n,)`: "qcd", "w", "top" or "dark".
-        source: tells the file that the jets are from; the same for all subsets of it.
+        process: the process that produced them, with shape `(n,)`: "qcd", "w", "top" or "dark".
+        source: identifies the file that the jets are from; the same for all its subsets.
     """
 
     channels = layout.CHANNELS
@@ -28,7 +30,7 @@ class JetImages:
     ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
-        self._order = order  # where the channels are in `images`, if not in their places
+        self._order = order  # indices of Tracks, ECAL and HCAL in `images`; None if 0, 1, 2
         self.labels = labels
         self.pt = pt
         self.mass = mass
@@ -39,11 +41,14 @@ class JetImages:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        counts = [f"{len(part)} {name}" for name, part in self._kinds().items() if len(part)]
+        others = sorted(set(self.process) - {layout.QCD})
+        kinds = {"quark": self.quarks, "gluon": self.gluons}
+        kinds |= {name: self[self.process == name] for name in others}
+        counts = [f"{len(part)} {name}" for name, part in kinds.items() if len(part)]
         return f"{len(self)} jets ({', '.join(counts)})"
 
     def __getitem__(self, which: Sequence[int] | np.ndarray | slice) -> "JetImages":
-        """The jets at these positions, or where this mask is true; pixels are not copied."""
+        """The jets at these indices, or where a mask is true; pixels are not copied."""
         if not isinstance(which, slice):
             which = np.asarray(which)
             which = which if which.dtype == bool else which.astype(np.int64)  # [] is float
@@ -60,39 +65,28 @@ class JetImages:
         """The jets with label 0."""
         return self[self.labels == layout.GLUON]
 
-    def _kinds(self) -> dict[str, "JetImages"]:
-        """Quark jets, gluon jets, and those of every other process."""
-        others = sorted(set(self.process) - {layout.QCD})
-        kinds = {"quark": self.quarks, "gluon": self.gluons}
-        return kinds | {name: self[self.process == name] for name in others}
-
     def _columns(self) -> tuple[np.ndarray, ...]:
         return self.labels, self.pt, self.mass, self.process
 
     def to(self, device: str | torch.device) -> "JetImages":
-        """The same jets with their sparse pixels on `device`, where batches are made dense."""
+        """The same jets with their sparse pixels on `device`, on which dense images are made."""
         images = sparse.ResidentImages(self._images.take(self._rows), device)
         return JetImages(images, np.arange(len(self)), *self._columns(), self.source, self._order)
 
     def images(self, which: Sequence[int] | np.ndarray | slice = slice(None)) -> torch.Tensor:
         """Dense images in the file's units (GeV/100), float32 with shape `(n, 3, 125, 125)`.
 
-        The values are those of the file to the last bit. They lie in memory channels last.
+        The values are bit for bit those of the file, in the channels-last memory layout.
         """
         images = self._images.dense(self[which]._rows)
         return images if self._order is None else images[:, self._order]
 
     def sums(self, function: Callable[[np.ndarray], np.ndarray] = np.asarray) -> np.ndarray:
-        """Sum over the pixels of each jet and channel of a function that is 0 at 0.
-
-        No image is made dense for this.
+        """Sums over the lit pixels of each jet and channel, float64 with shape `(n, 3)`.
 
         Args:
-            function: of a float64 array of pixels in GeV/100, entry by entry; unless given,
-                the sum is the energy in a channel.
-
-        Returns:
-            float64 with shape `(n, 3)`.
+            function: applied elementwise to the lit pixels, a float64 array in GeV/100, before
+                they are summed; by default the identity, whose sum is the energy.
         """
         sums = self._images.sums(self._rows, function)
         return sums if self._order is None else sums[:, self._order]
@@ -102,20 +96,16 @@ class JetImages:
         return self.sums(lambda pixels: pixels != 0).astype(np.int64)
 
     def batches(
-        self,
-        size: int,
-        shuffle: int | None = None,
-        shard: tuple[int, int] = (0, 1),
-        first: int = 0,
+        self, size: int, shuffle: int | None = None, shard: tuple[int, int] = (0, 1), first: int = 0
     ) -> Iterator[torch.Tensor]:
         """Batches of dense images; the last one may be smaller.
 
         Args:
-            size: jets in a batch.
-            shuffle: a number that fixes a random order; the jets' own order unless given.
-            shard: with `(i, n)`, only the i-th of n equal shares of every batch, for one of n
-                processes that together see each batch as a single process would.
-            first: begin with this batch, counted from 0.
+            size: jets per batch.
+            shuffle: seed of a random order; by default the order of the jets.
+            shard: `(i, n)` gives the i-th of n shares of every batch, for distributed training:
+                n processes together see the batches of a single process.
+            first: index of the first batch, from 0.
         """
         order = np.arange(len(self))
         if shuffle is not None:
@@ -126,15 +116,15 @@ class JetImages:
 
     @torch.no_grad()
     def map(self, function: Callable[[torch.Tensor], Any], size: int = 256) -> Any:
-        """Apply a function to the dense images batch by batch, and put the results together.
+        """Apply a function to the dense images batch by batch, without gradients.
 
         Args:
             function: from images in GeV/100 with shape `(n, 3, 125, 125)` to a tensor or array
-                with shape `(n, *)`, or to a dictionary or tuple of such.
-            size: jets in a batch.
+                with shape `(n, *)`, or to a dictionary or tuple of these.
+            size: jets per batch.
 
         Returns:
-            What `function` returns, for all jets, as NumPy arrays; no gradients are kept.
+            The concatenated results, as NumPy arrays.
         """
         parts = [function(images) for images in self.batches(size)]
         return joined(parts or [function(self.images([]))])
@@ -145,22 +135,22 @@ class JetImages:
         return (sums.sum(axis=0) / len(self)).astype(np.float32)
 
     def sample(self, size: int | None, seed: int = 0) -> "JetImages":
-        """A random subset of at most `size` jets in their order; all of them if None."""
+        """A random subset of at most `size` jets, in their original order; all jets if None."""
         return self[random_rows(len(self), size, seed)]
 
     def split(
         self, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
     ) -> tuple["JetImages", ...]:
-        """Random, disjoint parts with these shares of the jets of each label.
+        """Random, disjoint parts; each has the same share of the jets of every label.
 
-        Random because the public file is ordered by run period: its first jets are no fair sample.
+        They are random because the public file is ordered by the period of data taking.
 
         Args:
-            fractions: of each part; they add up to 1.
-            seed: the same number gives the same parts.
+            fractions: share of the jets in each part; they sum to 1.
+            seed: the same seed gives the same parts.
 
         Raises:
-            ValueError: the fractions do not add up to 1, or a part would be empty.
+            ValueError: the fractions do not sum to 1, or a part would be empty.
         """
         if not np.isclose(sum(fractions), 1) or min(fractions) < 0:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and add up to 1")
@@ -177,19 +167,19 @@ class JetImages:
         return tuple(self[part] for part in chosen)
 
     def fingerprint(self) -> str:
-        """A short text that is the same for the same jets in the same order."""
+        """A short hash of the jets and their order."""
         return digest(self.labels, self.pt, self.mass)
 
 
 def random_rows(count: int, size: int | None, seed: int) -> np.ndarray:
-    """At most `size` of `count` rows, drawn at random, in rising order; all of them if None."""
+    """At most `size` random rows out of `count`, in increasing order; all rows if None."""
     if size is None or size >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).permutation(count)[:size])
 
 
 def joined(parts: list) -> Any:
-    """Concatenate tensors or arrays, or dictionaries or tuples of such, as NumPy arrays."""
+    """Concatenate tensors or arrays, or dictionaries or tuples of these, as NumPy arrays."""
     if isinstance(parts[0], dict):
         return {name: joined([part[name] for part in parts]) for name in parts[0]}
     if isinstance(parts[0], tuple):
@@ -198,7 +188,7 @@ def joined(parts: list) -> Any:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """A short text that tells these columns from others."""
+    """A short hash of arrays, as text."""
     state = hashlib.sha256()
     for array in arrays:
         state.update(np.ascontiguousarray(array, np.float64).tobytes())

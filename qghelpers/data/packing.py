@@ -1,7 +1,6 @@
-"""Dense images to sparse ones: the two loops that have to be compiled, and run in parallel.
+"""Conversion of dense images to sparse ones: two loops, compiled by Numba.
 
-Compiled by Numba, they run outside Python's global lock, at a small part of the time that it takes
-to decompress what they look at.
+They run without Python's global lock, so several threads can work at the same time.
 """
 
 import numpy as np
@@ -16,24 +15,23 @@ from qghelpers.data.sparse import (
     offsets_of,
 )
 
-AT_ONCE = 8  # images packed in one call
+__all__ = ["AT_ONCE", "Packer", "unshuffle"]
+
+AT_ONCE = 8  # largest number of images in one call of `Packer.add`
 
 
 def _compiled(function):
     try:
         return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder to keep the result in: compile in every process
+    except RuntimeError:  # no writable folder for Numba's cache: compile in every process
         return njit(nogil=True)(function)
 
 
 class Packer:
-    """Turns images into sparse ones, to the last bit, and collects them.
-
-    An HCAL tower whose 25 pixels are equal is kept as one number.
-    """
+    """Converts dense images to sparse ones without any loss, and collects them."""
 
     def __init__(self) -> None:
-        # scratch memory that is used again and again: fresh memory costs more than the work itself
+        # scratch memory, reused by every call: allocating it anew would take longer than the work
         self._positions = np.empty(AT_ONCE * PIXELS, np.uint16)
         self._values = np.empty(AT_ONCE * PIXELS, np.uint32)
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -43,9 +41,9 @@ class Packer:
         return sum(len(counts) for counts, _, _ in self._parts)
 
     def add(self, images: np.ndarray) -> None:
-        """Add images: float32 with shape `(n, 46875)`, n at most 8, in one piece of memory."""
+        """Add at most 8 images: a contiguous float32 array with shape `(n, 46875)`."""
         counts = np.empty(len(images), np.int64)
-        bits = images.view(np.uint32)  # compared as bits: NaN is equal to itself, -0 is not 0
+        bits = images.view(np.uint32)  # compared as bits: NaN equals itself, and -0 differs from 0
         entries = _pack(bits, counts, self._positions, self._values)
         self._parts.append(
             (counts, self._positions[:entries].copy(), self._values[:entries].copy())
@@ -53,7 +51,7 @@ class Packer:
         self.entries += entries
 
     def packed(self) -> SparseImages:
-        """All that was added."""
+        """All images added so far."""
         counts, positions, values = map(np.concatenate, zip(*self._parts, strict=True))
         return SparseImages(offsets_of(counts), positions, values.view(np.float32))
 
@@ -62,7 +60,7 @@ class Packer:
 def _pack(bits, counts, positions, values):
     entries = 0
     lit = np.zeros(-(-PIXELS // 8) * 8, np.uint8)
-    eights = lit.view(np.uint64)  # looked at eight pixels at a time
+    eights = lit.view(np.uint64)  # to skip eight zero pixels at a time
     for i in range(len(bits)):
         image, before = bits[i], entries
         for position in range(PIXELS):
@@ -91,10 +89,10 @@ def _pack(bits, counts, positions, values):
 
 
 def unshuffle(data: bytes, item: int) -> np.ndarray:
-    """Undo HDF5's shuffle filter, which puts the first bytes of all numbers first, and so on.
+    """Undo HDF5's shuffle filter, which stores the first byte of every number first, and so on.
 
     Returns:
-        The bytes of the numbers in their order, with shape `(len(data),)`.
+        The bytes in their original order, uint8 with shape `(len(data),)`.
     """
     planes = np.frombuffer(data, np.uint8).reshape(item, -1)
     numbers = np.empty(planes.shape[::-1], np.uint8)

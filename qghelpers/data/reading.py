@@ -1,11 +1,10 @@
-"""One pass over an `X_jets` dataset: its non-zero pixels, block by block, in bounded memory.
+"""Reading an `X_jets` dataset as sparse images, block by block, in bounded memory.
 
-Nearly all of the time goes into decompression, which h5py does under one global lock. So gzip,
-with or without the shuffle filter, is undone here in threads; every other layout is left to h5py.
+Decompression takes nearly all of the time, and h5py does it under a global lock. So gzip, with or
+without the shuffle filter, is decompressed here in threads; h5py reads every other format.
 """
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,31 +24,31 @@ try:
 except ImportError:  # no wheel on this platform
     import zlib
 
-IMAGES_PER_BLOCK = 128  # images in a block, or as many as a chunk holds
-INFLATE_IMAGES = 24  # images of a chunk inflated at once
-INFLATE_BYTES = 2**20  # bytes of a large chunk that are inflated at once
+__all__ = ["read_blocks", "zlib"]
+
+IMAGES_PER_BLOCK = 128  # images in a block, unless a chunk holds more
+INFLATE_IMAGES = 24  # images of a large chunk that are decompressed at once
+INFLATE_BYTES = 2**20  # compressed bytes of a large chunk that are passed to zlib at once
 MAX_LIT_PER_BLOCK = 4_000_000  # lit pixels in a block; blocks with more are divided
-MAX_CHUNK_BYTES = 2**30  # bytes that may have to be inflated in one piece
+MAX_CHUNK_BYTES = 2**30  # size of the largest chunk that is decompressed in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
-_thread = threading.local()
 Pixels = tuple[np.ndarray, np.ndarray, np.ndarray]  # row in the block, position, value
 
 
 def read_blocks(
     images: h5py.Dataset, rows: np.ndarray | None = None, threads: int | None = None
 ) -> Iterator[SparseImages]:
-    """The images of a dataset in order, some at a time; with a progress bar if it takes long.
+    """Read a dataset as consecutive blocks of images, with a progress bar if it takes long.
 
     Memory holds a few blocks, whatever the size of the dataset and the shape of its chunks.
 
     Args:
         images: with shape `(jets, 125, 125, 3)`.
-        rows: the jets to read, in rising order; all unless given. Chunks without any of them
-            are not touched.
-        threads: all processors unless given.
+        rows: the jets to read, in increasing order; default all. Other chunks are not read.
+        threads: default one per processor.
 
     Raises:
-        DataError: the dataset is damaged, or in chunks too large to be read.
+        qghelpers.DataError: the dataset is damaged, or its chunks are too large.
     """
     _keep_freed_memory()
     wanted = np.ones(len(images), bool)
@@ -60,7 +59,7 @@ def read_blocks(
     step = chunks.shape[0] * max(1, IMAGES_PER_BLOCK // chunks.shape[0])
     starts = [i for i in range(0, len(images), step) if wanted[i : i + step].any()]
     tasks = ((start, wanted[start : start + step]) for start in starts)
-    Packer().add(np.zeros((1, PIXELS), np.float32))  # compiled before the bar's clock starts
+    Packer().add(np.zeros((1, PIXELS), np.float32))  # compile before the progress bar starts
     with tqdm(total=int(wanted.sum()), unit=" jets", desc="reading", delay=2) as progress:
         for task, block in _in_order(chunks.block, tasks, threads or cpu_count()):
             for part in chunks.parts(*task) if block is None else [block]:
@@ -69,27 +68,16 @@ def read_blocks(
 
 
 def _keep_freed_memory() -> None:
-    """Free one large array, after which glibc keeps what is freed instead of handing it back.
+    """Free one large array, which makes glibc keep freed memory for later allocations.
 
-    Getting memory afresh from the system for every chunk can cost more than decompressing it.
-    Elsewhere than on Linux this does nothing.
+    Requesting memory from the system for every chunk can take longer than decompressing it.
     """
     np.empty(31 * 2**20, np.uint8)
 
 
-def _reserve() -> None:
-    """Keep some memory for this thread: a hole that is filled by one chunk after another.
-
-    What lies behind the hole prevents glibc from handing it back to the system.
-    """
-    hole = np.empty(2**23, np.uint8)
-    _thread.end = np.empty(2**18, np.uint8)
-    del hole
-
-
 def _in_order(function, tasks: Iterable[tuple], threads: int):
-    """`(task, function(*task))` for each task in order, at most one more than `threads` ahead."""
-    pool = ThreadPoolExecutor(threads, initializer=_reserve)
+    """Pairs `(task, function(*task))` in order; at most `threads + 1` tasks are submitted ahead."""
+    pool = ThreadPoolExecutor(threads)
     running: deque = deque()
     try:
         for task in tasks:
@@ -105,7 +93,7 @@ def _in_order(function, tasks: Iterable[tuple], threads: int):
 
 
 class _Chunks:
-    """The chunks of a dataset, turned into sparse images."""
+    """The chunks of a dataset, read as sparse images."""
 
     def __init__(self, images: h5py.Dataset) -> None:
         self.images = images
@@ -118,13 +106,14 @@ class _Chunks:
         self.shape = images.chunks or (IMAGES_PER_BLOCK, *IMAGE_SHAPE)
         self.bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self.tiles = [range(0, n, c) for n, c in zip(IMAGE_SHAPE, self.shape[1:], strict=True)]
-        self.whole = self.shape[1:] == IMAGE_SHAPE
-        if self.bytes > MAX_CHUNK_BYTES and not (self.raw and self.whole and not self.shuffled):
+        self.whole_images = self.shape[1:] == IMAGE_SHAPE  # rather than parts of images
+        in_pieces = self.raw and self.whole_images and not self.shuffled
+        if self.bytes > MAX_CHUNK_BYTES and not in_pieces:
             raise DataError(
                 f"{self.name}: X_jets is stored in chunks of {self.bytes / 2**30:.1f} GiB: repack "
                 "it with h5repack -l X_jets:CHUNK=16x125x125x3"
             )
-        self.stored = None  # the chunks that are in the file; None if all are
+        self.stored = None  # offsets of the chunks that are in the file; None if all are
         with damage_named(self.name):
             chunks = -(-len(images) // self.shape[0]) * int(np.prod(list(map(len, self.tiles))))
             if self.raw and images.id.get_num_chunks() < chunks:
@@ -132,39 +121,41 @@ class _Chunks:
                 images.id.chunk_iter(lambda chunk: self.stored.add(chunk.chunk_offset))
 
     def block(self, start: int, wanted: np.ndarray) -> SparseImages | None:
-        """The wanted images from row `start` on; None if they are too full to be held at once."""
-        first = next(self.parts(start, wanted, whole=True), None)
-        return first if first is not None and len(first) == wanted.sum() else None
+        """The wanted images from row `start` on; None if they have too many lit pixels."""
+        if not self.whole_images:
+            return self._tiled(start, wanted)
+        first = next(self._whole(start, wanted))
+        return first if len(first) == wanted.sum() else None
 
-    def parts(self, start: int, wanted: np.ndarray, whole: bool = False) -> Iterator[SparseImages]:
-        """The wanted images from row `start` on, as many at a time as can be held.
-
-        Args:
-            whole: give nothing, instead of halves, if they cannot be held at once.
-        """
-        first = start - start % self.shape[0]
-        stop = start + len(wanted)
-        mask = np.zeros(-(-stop // self.shape[0]) * self.shape[0] - first, bool)  # whole chunks
-        mask[start - first : stop - first] = wanted
-        touched = np.flatnonzero(mask.reshape(-1, self.shape[0]).any(axis=1)) * self.shape[0]
-        if self.whole:
-            yield from self._whole(first, touched, mask)
-        elif (block := self._tiled(first, touched, mask)) is not None:
+    def parts(self, start: int, wanted: np.ndarray) -> Iterator[SparseImages]:
+        """The same images as `block`, divided so that no part has too many lit pixels."""
+        if self.whole_images:
+            yield from self._whole(start, wanted)
+        elif (block := self._tiled(start, wanted)) is not None:
             yield block
-        elif not whole:
+        else:
             middle = len(wanted) // 2
-            for task in ((start, wanted[:middle]), (start + middle, wanted[middle:])):
-                if task[1].any():
-                    yield from self.parts(*task)
+            for row, half in ((start, wanted[:middle]), (start + middle, wanted[middle:])):
+                if half.any():
+                    yield from self.parts(row, half)
 
-    def _whole(self, first: int, touched: np.ndarray, mask: np.ndarray) -> Iterator[SparseImages]:
-        """The images of this mask, from chunks of whole images."""
+    def _chunk_rows(self, start: int, wanted: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        """First row of the chunks, mask of the wanted rows from there, rows of chunks to read."""
+        size = self.shape[0]
+        first, stop = start - start % size, start + len(wanted)
+        mask = np.zeros(-(-stop // size) * size - first, bool)
+        mask[start - first : stop - first] = wanted
+        return first, mask, np.flatnonzero(mask.reshape(-1, size).any(axis=1)) * size
+
+    def _whole(self, start: int, wanted: np.ndarray) -> Iterator[SparseImages]:
+        """The wanted images, from chunks of whole images, in parts with few enough lit pixels."""
+        first, mask, touched = self._chunk_rows(start, wanted)
         packer = Packer()
         for row in touched:
             for images in self._images_of(first + row):
-                wanted = mask[row : row + len(images)]
+                chosen = mask[row : row + len(images)]
                 row += len(images)
-                packer.add(images if wanted.all() else images[wanted])
+                packer.add(images if chosen.all() else images[chosen])
                 if packer.entries > MAX_LIT_PER_BLOCK:
                     yield packer.packed()
                     packer = Packer()
@@ -172,20 +163,21 @@ class _Chunks:
             yield packer.packed()
 
     def _images_of(self, row: int) -> Iterator[np.ndarray]:
-        """The images of a chunk of whole images, some at a time."""
+        """The images of a chunk of whole images that begins at `row`, some at a time."""
         for pixels in self._pixels((row, 0, 0, 0)):
             images = pixels.reshape(-1, PIXELS)
             for start in range(0, len(images), AT_ONCE):
                 yield images[start : start + AT_ONCE]
 
-    def _tiled(self, first: int, touched: np.ndarray, mask: np.ndarray) -> SparseImages | None:
-        """The images of this mask, from chunks that hold parts of images."""
+    def _tiled(self, start: int, wanted: np.ndarray) -> SparseImages | None:
+        """The wanted images, from chunks of parts of images; None if too many pixels are lit."""
+        first, mask, touched = self._chunk_rows(start, wanted)
         parts: list[Pixels] = []
         lit = 0
-        for start in itertools.product(touched, *self.tiles):
-            pixels = np.concatenate(list(self._pixels((first + start[0], *start[1:]))))
+        for tile in itertools.product(touched, *self.tiles):
+            pixels = np.concatenate(list(self._pixels((first + tile[0], *tile[1:]))))
             index = np.flatnonzero(pixels.view(np.uint32) != 0)
-            place = np.add(np.unravel_index(index, self.shape), np.array(start)[:, None])
+            place = np.add(np.unravel_index(index, self.shape), np.array(tile)[:, None])
             inside = (place[1:] < np.array(IMAGE_SHAPE)[:, None]).all(axis=0) & mask[place[0]]
             rows, *place = place[:, inside]
             parts.append((rows, np.ravel_multi_index(place, IMAGE_SHAPE), pixels[index[inside]]))
@@ -195,12 +187,13 @@ class _Chunks:
         return _merge(parts, np.flatnonzero(mask))
 
     def _pixels(self, start: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """The pixels of the chunk that begins at `start`, one after another, as float32."""
-        with damage_named(self.name), np.errstate(over="ignore"):  # infinity will be noticed
+        """The pixels of the chunk that begins at `start`, in consecutive pieces, as float32."""
+        with damage_named(self.name), np.errstate(over="ignore"):  # load_jets reports infinity
             for pixels in self._stored(tuple(map(int, start))):
                 yield pixels.astype(np.float32, copy=False)
 
     def _stored(self, start: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """As `_pixels`, in the dataset's type; decompressed here if possible, else by h5py."""
         if self.raw and (self.stored is None or start in self.stored):
             skipped_filters, data = self.images.id.read_direct_chunk(start)
             if skipped_filters == 0:
@@ -219,7 +212,7 @@ class _Chunks:
 
 
 def _merge(parts: list[Pixels], wanted: np.ndarray) -> SparseImages:
-    """Sparse images of these rows from their pixels in any order."""
+    """Sparse images of the rows `wanted`, from their pixels in any order."""
     rows, positions, values = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
     rows, positions, values = rows[order], positions[order], values[order]
@@ -227,14 +220,14 @@ def _merge(parts: list[Pixels], wanted: np.ndarray) -> SparseImages:
     for start in range(0, len(wanted), AT_ONCE):
         some = wanted[start : start + AT_ONCE]
         images = np.zeros((len(some), PIXELS), np.float32)
-        mine = slice(*np.searchsorted(rows, (some[0], some[-1] + 1)))
-        images[np.searchsorted(some, rows[mine]), positions[mine]] = values[mine]
+        span = slice(*np.searchsorted(rows, (some[0], some[-1] + 1)))
+        images[np.searchsorted(some, rows[span]), positions[span]] = values[span]
         packer.add(images)
     return packer.packed()
 
 
 def _pieces(data: bytes, size: int, piece: int) -> Iterator[bytes]:
-    """Inflate to exactly `size` bytes, `piece` at a time; the checksum at the end is checked."""
+    """Decompress to exactly `size` bytes, in pieces of `piece` bytes, and verify the checksum."""
     wrong = OSError("a chunk is of the wrong size")
     try:
         if size <= piece:
@@ -245,11 +238,12 @@ def _pieces(data: bytes, size: int, piece: int) -> Iterator[bytes]:
             return
         inflater, unread, made = zlib.decompressobj(), memoryview(data), bytearray()
         while not inflater.eof:
-            fed = inflater.unconsumed_tail or bytes(unread[:INFLATE_BYTES])
-            unread = unread if inflater.unconsumed_tail else unread[INFLATE_BYTES:]
+            fed = inflater.unconsumed_tail
+            if not fed:
+                fed, unread = bytes(unread[:INFLATE_BYTES]), unread[INFLATE_BYTES:]
             part = inflater.decompress(fed, piece - len(made))
             if not part and not fed:
-                raise wrong  # it ends before its end
+                raise wrong  # truncated stream
             made += part
             size -= len(part)
             if len(made) == piece or (size == 0 and made):

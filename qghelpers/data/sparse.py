@@ -1,6 +1,6 @@
-"""Sparse jet images: 98 pixels in 100 are zero, so only the others are kept, to the last bit.
+"""Sparse jet images: only the non-zero pixels, about 2 % of all, are kept, without any loss.
 
-HCAL is made of towers whose energy is spread evenly over 5x5 pixels; such a tower is one number.
+HCAL consists of towers whose energy is spread evenly over 5x5 pixels; a tower is kept as one entry.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,28 +13,46 @@ from torch import Tensor
 
 from qghelpers.data.layout import CHANNELS, IMAGE_SHAPE, TOWER_SIZE, TOWERS_PER_SIDE
 
-PIXELS = int(np.prod(IMAGE_SHAPE))
+__all__ = [
+    "CORNERS",
+    "PIXELS",
+    "TOWERS_PER_IMAGE",
+    "TOWER_OFFSETS",
+    "Images",
+    "JoinedImages",
+    "ResidentImages",
+    "SparseImages",
+    "offsets_of",
+]
+
+PIXELS = int(np.prod(IMAGE_SHAPE))  # per image, in all channels
 TOWERS_PER_IMAGE = TOWERS_PER_SIDE**2
 HCAL = CHANNELS.index("HCAL")
 _GRID = np.arange(PIXELS).reshape(IMAGE_SHAPE)
 CORNERS = _GRID[::TOWER_SIZE, ::TOWER_SIZE, HCAL].ravel()  # the first pixel of each tower
-# from the first pixel of a tower to each of its 25 pixels
+# distances from the first pixel of a tower to each of its 25 pixels
 TOWER_OFFSETS = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()
-# Of each position that a sparse image may name: its (first) pixel, and how many pixels it has.
+# First pixel and number of pixels of each value that `SparseImages.positions` can have.
 _PIXEL = np.append(np.arange(PIXELS), CORNERS)
 _SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS_PER_IMAGE, TOWER_OFFSETS.size))
 
 
 class Images(Protocol):
-    """Images by number, wherever they are kept."""
+    """What every collection of images offers, whether in memory, in files or on a device."""
 
     def __len__(self) -> int: ...
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`."""
+        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`.
+
+        They lie in memory in the channels-last layout, in which convolutions are faster.
+        """
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Sum over the lit pixels of `function` of their values, with shape `(len(rows), 3)`."""
+        """Sums of `function(pixels)` over the lit pixels, float64 with shape `(len(rows), 3)`.
+
+        `function` acts elementwise on a float64 array.
+        """
 
     def take(self, rows: np.ndarray) -> "SparseImages":
         """A copy of the images at `rows`, sparse and in memory."""
@@ -42,13 +60,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class SparseImages:
-    """The non-zero pixels of many images, one after another.
+    """The non-zero pixels of `n` images in three flat arrays.
 
     Attributes:
-        offsets: int64 with shape `(n + 1,)`; image `i` owns entries `offsets[i]:offsets[i + 1]`.
-        positions: uint16 with shape `(entries,)`. Below 46,875: the pixel's place in an image
-            stored channels last. From there on: an HCAL tower, counted row by row, whose 25
-            pixels all have this value.
+        offsets: int64 with shape `(n + 1,)`; image `i` has entries `offsets[i]:offsets[i + 1]`.
+        positions: uint16 with shape `(entries,)`; below 46,875 the index of a pixel in a flattened
+            channels-last image, else 46,875 plus the index of an HCAL tower whose 25 pixels all
+            have the entry's value.
         values: float32 with shape `(entries,)`, in the file's units.
     """
 
@@ -58,7 +76,7 @@ class SparseImages:
 
     @classmethod
     def join(cls, parts: Iterable["SparseImages"]) -> "SparseImages":
-        """The images of all parts, in one piece of memory."""
+        """The images of all parts, copied into single arrays."""
         parts = list(parts)
         if not parts:
             return cls(np.zeros(1, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.float32))
@@ -72,11 +90,11 @@ class SparseImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory, or of a mapped file."""
+        """Size in bytes."""
         return self.offsets.nbytes + self.positions.nbytes + self.values.nbytes
 
     def _entries(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Place in `rows`, position and value of every entry of these images."""
+        """Index into `rows`, position and value of every entry of these images."""
         starts = self.offsets[rows]
         counts = self.offsets[np.add(rows, 1)] - starts
         place = np.repeat(np.arange(len(rows)), counts)
@@ -84,10 +102,7 @@ class SparseImages:
         return place, self.positions[chosen], self.values[chosen]
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`.
-
-        They lie in memory channels last, as in the file and as convolutions like it best.
-        """
+        """See `Images.dense`."""
         place, positions, values = self._entries(rows)
         first = place * PIXELS + _PIXEL[positions]
         images = np.zeros(len(rows) * PIXELS, np.float32)
@@ -97,22 +112,12 @@ class SparseImages:
         return torch.from_numpy(images).view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
 
     def pixels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Every entry of the images at `rows`, without making them dense.
-
-        Returns:
-            For each entry: place in `rows`, channel, value, and the number of pixels with it.
-        """
+        """Index into `rows`, channel, value and number of pixels of every entry."""
         place, positions, values = self._entries(rows)
         return place, _PIXEL[positions] % len(CHANNELS), values, _SIZE[positions]
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Sum over the lit pixels of `function` of their values, with shape `(len(rows), 3)`.
-
-        No image is made dense: whatever is 0 for a pixel of 0 can be summed like this.
-
-        Args:
-            function: of a float64 array, entry by entry.
-        """
+        """See `Images.sums`; no image is made dense."""
         parts = [np.zeros((0, len(CHANNELS)))]
         for start in range(0, len(rows), 4096):
             block = rows[start : start + 4096]
@@ -124,27 +129,22 @@ class SparseImages:
         return np.concatenate(parts)
 
     def take(self, rows: np.ndarray) -> "SparseImages":
-        """A copy of the images at `rows`."""
+        """See `Images.take`."""
         place, positions, values = self._entries(rows)
         return SparseImages(offsets_of(np.bincount(place, minlength=len(rows))), positions, values)
 
 
 @dataclass(frozen=True)
 class JoinedImages:
-    """The images of several files, one after another, each left where it is."""
+    """The images of several files, in the order of the files, without copying them."""
 
     parts: tuple[SparseImages, ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory, or of mapped files."""
-        return sum(part.nbytes for part in self.parts)
-
     def _split(self, rows: np.ndarray):
-        """For each part that is asked for: the part, places in `rows`, rows of the part."""
+        """For each part that holds some of `rows`: the part, indices into `rows`, its own rows."""
         starts = offsets_of([len(part) for part in self.parts])
         owner = np.searchsorted(starts, rows, side="right") - 1
         for i in np.unique(owner):
@@ -152,32 +152,29 @@ class JoinedImages:
             yield self.parts[i], places, rows[places] - starts[i]
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """As `SparseImages.dense`."""
+        """See `Images.dense`."""
         images = torch.empty((len(rows), *IMAGE_SHAPE)).permute(0, 3, 1, 2)
         for part, places, own in self._split(rows):
             images[torch.from_numpy(places)] = part.dense(own)
         return images
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """As `SparseImages.sums`."""
+        """See `Images.sums`."""
         sums = np.zeros((len(rows), len(CHANNELS)))
         for part, places, own in self._split(rows):
             sums[places] = part.sums(own, function)
         return sums
 
     def take(self, rows: np.ndarray) -> SparseImages:
-        """A copy of the images at `rows`, in one piece."""
-        order = [(places, part.take(own)) for part, places, own in self._split(rows)]
-        back = np.argsort(np.concatenate([np.zeros(0, int), *(places for places, _ in order)]))
-        return SparseImages.join(images for _, images in order).take(back)
+        """See `Images.take`."""
+        split = list(self._split(rows))
+        images = SparseImages.join(part.take(own) for part, _, own in split)
+        places = [np.zeros(0, int), *(places for _, places, _ in split)]
+        return images.take(np.argsort(np.concatenate(places)))
 
 
 class ResidentImages:
-    """Sparse images that live on a device, such as a GPU, and are made dense there.
-
-    Attributes:
-        host: the same images on the host.
-    """
+    """Sparse images on a device, such as a GPU, where they are made dense; `host` has a copy."""
 
     def __init__(self, host: SparseImages, device: str | torch.device) -> None:
         self.host = host
@@ -185,14 +182,14 @@ class ResidentImages:
             torch.from_numpy(array).to(device)
             for array in (host.offsets, host.values, _PIXEL, TOWER_OFFSETS)
         )
-        # few operations know uint16 on a GPU: keep the bits, undo the sign where they are read
+        # few operations support uint16 on a GPU: int16 has the same bits; dense() undoes the sign
         self._positions = torch.from_numpy(host.positions.view(np.int16)).to(device)
 
     def __len__(self) -> int:
         return len(self.host)
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """As `SparseImages.dense`, on the device."""
+        """See `Images.dense`; the result is on the device."""
         device = self._values.device
         rows = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
         starts = self._offsets[rows]
@@ -209,14 +206,14 @@ class ResidentImages:
         return images.view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """As `SparseImages.sums`, on the host."""
+        """See `Images.sums`; computed on the host."""
         return self.host.sums(rows, function)
 
     def take(self, rows: np.ndarray) -> SparseImages:
-        """As `SparseImages.take`, on the host."""
+        """See `Images.take`; the copy is on the host."""
         return self.host.take(rows)
 
 
 def offsets_of(counts) -> np.ndarray:
-    """Where each of consecutive groups of these sizes begins, and where the last one ends."""
+    """Start of each of consecutive groups with these sizes, and the end of the last group."""
     return np.append(0, np.cumsum(counts, dtype=np.int64))

@@ -166,21 +166,26 @@ def check_contract(model: nn.Module, images: Tensor) -> None:
     Raises:
         TypeError: it is no `JetAutoencoder`, or a method returns something else than it should.
     """
-    name = type(model).__name__
+    name, n = type(model).__name__, len(images)
     if not isinstance(model, JetAutoencoder):
         wanted = ("scaling", *sorted(JetAutoencoder.__abstractmethods__))
         lacking = [part for part in wanted if not callable(getattr(model, part, None))]
         what = f"; it lacks {', '.join(lacking)}" if lacking else ""
         raise TypeError(f"{name} is no qghelpers.JetAutoencoder: derive it from that class{what}")
     with torch.no_grad():
-        losses, code = model.eval().loss(images), model.encode(images)
-        reconstruction = model.reconstruct(images)
-    n = len(images)
+        losses = model.eval().loss(images)
+        code, image = model.encode(images), model.reconstruct(images)
     shapes = {part: tuple(values.shape) for part, values in losses.items()}
-    if shapes.get("loss") != (n,) or set(shapes.values()) != {(n,)}:
-        raise TypeError(f'{name}.loss must return "loss" and parts of shape ({n},), not {shapes}')
-    if code.ndim != 2 or len(code) != n:
-        raise TypeError(f"{name}.encode must return shape ({n}, k), not {tuple(code.shape)}")
-    if reconstruction.shape != images.shape:
-        shape = tuple(reconstruction.shape)
-        raise TypeError(f"{name}.reconstruct must return shape {tuple(images.shape)}, not {shape}")
+    for method, found, holds, wanted in (
+        (
+            "loss",
+            shapes,
+            {"loss": (n,)}.items() <= shapes.items(),
+            f'a part "loss" of shape ({n},)',
+        ),
+        ("loss", shapes, set(shapes.values()) == {(n,)}, f"parts of shape ({n},)"),
+        ("encode", tuple(code.shape), code.ndim == 2 and len(code) == n, f"shape ({n}, k)"),
+        ("reconstruct", tuple(image.shape), image.shape == images.shape, "the shape of its input"),
+    ):
+        if not holds:
+            raise TypeError(f"{name}.{method} must return {wanted}, not {found}")

@@ -49,17 +49,11 @@ class Gaussian(nn.Module):
         """Mean scaled image, `(n, 3, H, W)`."""
         return maps
 
-    def mean_energy(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """The mean scaled image in GeV/100, `(n, 3, H, W)`: it stands for the mean energy."""
-        return scaling.inverse(maps)
-
-    def sharp(self, maps: Tensor, scaling: nn.Module) -> Tensor:
-        """The mean image in GeV/100: a Gaussian knows of no sharper one."""
-        return self.mean_energy(maps, scaling)
-
     def sample(self, maps: Tensor, scaling: nn.Module, totals: Tensor | None = None) -> Tensor:
         """The mean image in GeV/100; noise in every pixel would make it no more jet-like."""
-        return self.mean_energy(maps, scaling)
+        return scaling.inverse(maps)
+
+    mean_energy = sharp = sample  # a Gaussian knows of no other image
 
     def totals(self, scaled: Tensor) -> Tensor:
         """No sums: `(n, 0)`."""

@@ -79,12 +79,7 @@ class PCAVAE(VAE, name="pca-vae"):
     Encoder and decoder add to what the components say, and learn what they miss; the components
     stay as they are. Images are padded with zeros to 128 x 128. The posterior's variance stays
     below 1, the prior's, as that of the best posterior does: otherwise a single mis-measured
-    track can make it, and the divergence, as large as numbers get.
-
-    Args:
-        latent_dim: size of the latent space.
-        beta: weight of the divergence in the loss.
-        scaling: "zscore" or "log".
+    track can make it, and the divergence, as large as numbers get. It has the arguments of `VAE`.
     """
 
     def __init__(self, latent_dim: int = 32, beta: float = 1.0, scaling: str = "zscore") -> None:
@@ -107,10 +102,8 @@ class PCAVAE(VAE, name="pca-vae"):
         self.to_posterior.bias.data[self.latent_dim :] = torch.logit(variance)
 
     def heads(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the posterior, `(n, latent_dim)` each, of scaled images."""
         mu, log_odds = super().heads(scaled)
         return mu + self.principal.encode(scaled), F.logsigmoid(log_odds)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Scaled images `(n, 3, 125, 125)` from latent numbers `(n, latent_dim)`."""
         return super().decode(z) + self.principal.decode(z)

@@ -1,4 +1,4 @@
-"""VAEs of our own, made for sparse images: learnt noise, towers, pixels that are lit or not."""
+"""A VAE made for sparse images: learnt noise, towers, pixels that are lit or not."""
 
 from collections.abc import Sequence
 
@@ -10,33 +10,9 @@ from qghelpers.data.layout import TOWER_SIZE
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.distributions import Gaussian, Hurdle, Prior
 from qghelpers.networks.layers import Residual, SpreadTowers, patch_down, patch_up
-from qghelpers.networks.vae import VAE, kl_divergence, reparameterise
+from qghelpers.networks.vae import kl_divergence, reparameterise
 
 LIKELIHOODS = {"gaussian": Gaussian, "hurdle": Hurdle}
-
-
-class CalibratedVAE(VAE, name="calibrated-vae"):
-    """The VAE with one thing changed: the decoder learns how far off its images are.
-
-    It starts from blank images. Almost all pixels are zero, and a random start spends its first
-    epochs on unlearning its noise there.
-
-    Args:
-        latent_dim: size of the latent space.
-        beta: weight of the divergence in the loss.
-        scaling: "zscore" or "log".
-    """
-
-    def __init__(self, latent_dim: int = 32, beta: float = 1.0, scaling: str = "log") -> None:
-        super().__init__(latent_dim, beta, scaling)
-        self.likelihood = Gaussian()
-        _start_blank(self.decoder[-2], self.likelihood.start)
-
-    def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`likelihood_loss` of images in GeV/100."""
-        scaled = self.scaling(images)
-        mean, mu, log_variance = self(scaled, noise)
-        return likelihood_loss(self.likelihood(mean, scaled), mu, log_variance, self.beta)
 
 
 class SparseVAE(JetAutoencoder, name="sparse-vae"):
@@ -87,7 +63,7 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
             nn.PixelShuffle(TOWER_SIZE),  # (n, maps, 125, 125)
             SpreadTowers(),
         )
-        _start_blank(self.decoder[2], self.likelihood.start)
+        start_blank(self.decoder[2], self.likelihood)
         size = deep * TOWER_SIZE**2
         self.to_posterior = nn.Linear(size, 2 * latent_dim)  # two heads: mean and log variance
         self.from_latent = nn.Sequential(
@@ -116,7 +92,6 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
         return likelihood_loss(self.likelihood(maps, scaled), mu, log_variance, self.beta)
 
     def draw_noise(self, n: int) -> Tensor:
-        """Standard normal numbers, `(n, latent_dim)`."""
         return torch.randn(n, self.latent_dim)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,11 +99,9 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
         return self.heads(self.scaling(images))
 
     def encode(self, images: Tensor) -> Tensor:
-        """The posterior's mean, `(n, latent_dim)`, of images in GeV/100."""
         return self.posterior(images)[0]
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Mean scaled image of the posterior's mean, with the shape of `images`."""
         return self.decode(self.encode(images))
 
     def reconstruct_energy(self, images: Tensor) -> Tensor:
@@ -136,7 +109,6 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
         return self.likelihood.mean_energy(self.maps(self.encode(images)), self.scaling)
 
     def sharp(self, images: Tensor) -> Tensor:
-        """A sharp image in GeV/100 with the expected number of lit pixels."""
         return self.likelihood.sharp(self.maps(self.encode(images)), self.scaling)
 
     def totals(self, images: Tensor) -> Tensor:
@@ -166,7 +138,11 @@ def likelihood_loss(
     return {"loss": cost + beta * kl, "reconstruction": cost, "kl": kl}
 
 
-def _start_blank(last: nn.Module, start: Sequence[float]) -> None:
-    """Let the last layer answer every code with the maps of an image of zeros."""
+def start_blank(last: nn.Module, likelihood: nn.Module) -> None:
+    """Let a decoder's last layer answer every code with the maps of an image of zeros.
+
+    Almost all pixels are zero, and a random start spends its first epochs on unlearning its noise.
+    """
+    maps = torch.tensor(likelihood.start)
     nn.init.zeros_(last.weight)
-    last.bias.data.copy_(torch.tensor(start).repeat_interleave(len(last.bias) // len(start)))
+    last.bias.data.copy_(maps.repeat_interleave(len(last.bias) // len(maps)))

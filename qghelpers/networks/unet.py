@@ -74,15 +74,12 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
         return self._levels(self.scaling(images))[-1].flatten(1)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Reconstruction in scaled units of images in GeV/100, with their shape."""
         return self(self.scaling(images))
 
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
-        """Mean absolute error of each image, `(n,)`."""
         return l1_loss(scaled, reconstruction)["loss"]
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`l1_loss` of images in GeV/100, with shape `(n,)`."""
         scaled = self.scaling(images)
         return l1_loss(scaled, self(scaled))
 

@@ -121,15 +121,12 @@ class VAE(JetAutoencoder, name="vae"):
         return self.heads(self.scaling(images))
 
     def encode(self, images: Tensor) -> Tensor:
-        """The posterior's mean, `(n, latent_dim)`, of images in GeV/100."""
         return self.posterior(images)[0]
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Decode the posterior's mean: scaled, with the shape of `images` (in GeV/100)."""
         return self.decode(self.encode(images))
 
     def draw_noise(self, n: int) -> Tensor:
-        """Standard normal numbers, `(n, latent_dim)`."""
         return torch.randn(n, self.latent_dim)
 
     def totals(self, images: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""From colliding protons to a file of jet images.
+"""Simulation: from proton collisions to a file of jet images.
 
-`processes` lists the collisions that can be simulated; `pythia` makes them; `pileup` adds the
-other collisions of the same bunch crossing; `detector` turns particles into images; `simulate`
-does it all, for many jets and on many cores. It needs only `data`, whose file layout it writes.
+`processes` lists the collisions that can be simulated; `pythia` generates them; `pileup` adds the
+other collisions of the same bunch crossing; `detector` turns `particles` into images; `simulate`
+combines these steps, in parallel. Of the other subpackages it imports only `data`.
 """
 
 import lazy_loader

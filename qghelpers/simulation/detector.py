@@ -1,8 +1,8 @@
-"""Particles to jet images: a fast stand-in for the tracker, ECAL and HCAL of CMS.
+"""From particles to jet images: a fast, simplified model of the tracker, ECAL and HCAL of CMS.
 
-Particles are bent by the solenoid, tracks keep their direction at the vertex, calorimeter
-showers are spread over neighbouring cells, and each cell is smeared and thresholded. All
-numbers stand in one table, `Detector`, with their sources.
+The solenoid bends charged particles; tracks keep their direction at the vertex; showers are
+spread over neighbouring calorimeter cells, whose energies are smeared and must pass a threshold.
+All parameters are attributes of `Detector`, with their sources.
 """
 
 from dataclasses import dataclass
@@ -10,37 +10,32 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from qghelpers.data.layout import (
-    GEV_PER_UNIT,
-    IMAGE_SIZE,
-    PIXEL_WIDTH,
-    TOWER_SIZE,
-    TOWERS_PER_SIDE,
-)
+from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH, TOWER_SIZE, TOWERS_PER_SIDE
 from qghelpers.simulation.particles import Particles
+
+__all__ = ["ETA_MAX", "Detector", "deposits", "helix", "jet_images", "propagate", "read_out"]
 
 TOWERS_AROUND = 360 // TOWER_SIZE  # HCAL towers around the full circle in phi
 ETA_TOWERS = 36  # HCAL towers kept on each side of eta = 0: up to |eta| = 3.13
 TOWER_WIDTH = PIXEL_WIDTH * TOWER_SIZE  # in eta
 PHI_PIXEL = 2 * np.pi / 360
-ETA_MAX = 4.0  # of particles that can reach an image, bent ones included
-IMAGE_REACH = 1.5  # in eta and in phi from the jet axis: covers an image with its showers
+ETA_MAX = 4.0  # largest |eta| of particles that can reach an image
+IMAGE_REACH = 1.5  # distance from the jet axis, in eta and phi, that covers an image with its showers
 ENDCAP = 1.479  # |eta| where the ECAL barrel ends
 
 
 @dataclass(frozen=True)
 class Detector:
-    """The detector's parameters: lengths in metres, energies in GeV, field in tesla.
+    """Parameters of the detector: lengths in metres, energies in GeV, field in tesla.
 
     Sources: [D] Delphes 3 CMS card (arXiv:1307.6346), whose resolutions follow
     arXiv:1405.6569 (tracks) and arXiv:1306.2016 (ECAL); [C] CMS Collaboration, JINST 3 (2008)
     S08004; [P] CMS particle flow, arXiv:1706.04965; [G] Grindhammer and Peters,
     hep-ex/0001020; [W] Groom, NIM A 572 (2007) 633.
 
-    [F] marks what no source settles for the public file, whose cells had passed hardware,
-    reconstruction and data reduction of 2012. These were fitted, on jets of another seed than
-    the benchmark's, to its published shares of lit pixels and mean pixels
-    (`layout.PUBLIC_LIT_SHARE`, `PUBLIC_MEAN`), and stand for all that is not modelled.
+    [F] marks parameters that were fitted to the public file's shares of lit pixels and mean pixels
+    (`layout.PUBLIC_LIT_SHARE`, `PUBLIC_MEAN`), on jets of another seed than the benchmark's. They
+    also account for effects that are not modelled, such as CMS's data reduction of 2012.
     """
 
     field: float = 3.8  # [C]
@@ -57,13 +52,13 @@ class Detector:
     ecal_stochastic: float = 0.028  # sigma/E = stochastic / sqrt(E) + noise / E + constant [C]
     ecal_noise: float = 0.04  # one crystal, test beam [C]
     ecal_constant: float = 0.003
-    ecal_radius: float = 0.014  # median shower radius in eta-phi, material in front included [F]
-    # Selective readout [C]: crystals are kept above a low threshold in and around the 5x5 towers
-    # with much transverse energy, and above a high one elsewhere
-    readout_et: float = 1.0  # transverse energy of such a tower [F]
-    ecal_threshold: float = 0.05  # there [F]
-    ecal_suppression: float = 0.21  # elsewhere [F]
-    endcap_threshold: float = 0.3  # in the endcaps [P]
+    ecal_radius: float = 0.014  # median shower radius in eta-phi, after the material in front [F]
+    # Selective readout [C] of the barrel: a low threshold for crystals in and around 5x5 towers
+    # with a large transverse energy, and a high threshold for all others
+    readout_et: float = 1.0  # smallest transverse energy of such a tower [F]
+    ecal_threshold: float = 0.05  # the low threshold [F]
+    ecal_suppression: float = 0.21  # the high threshold [F]
+    endcap_threshold: float = 0.3  # for all crystals in the endcaps [P]
 
     hcal_stochastic: float = 1.50  # [D]
     hcal_constant: float = 0.05  # [D]
@@ -71,41 +66,38 @@ class Detector:
     hcal_radius: float = 0.048  # median hadronic shower radius, half a tower [F]
 
     ecal_interactions: float = 1.1  # interaction lengths of ECAL crystal before HCAL [C]
-    ecal_hadron_share_max: float = 1.0  # largest share an early shower leaves in ECAL; a choice
-    # Seen share of a hadron's energy: f + (1 - f) h/e, with f = 1 - E^(k - 1) the part that
-    # becomes electromagnetic [W]. Test beams have h/e of about 0.7 in HCAL; the fitted one also
-    # stands for what the tracker, cables and zero suppression take
+    ecal_hadron_share_max: float = 1.0  # largest share that a hadron deposits in ECAL; a choice
+    # Measured share of a hadron's energy: f + (1 - f) h/e, with the electromagnetic part
+    # f = 1 - E^(k - 1) [W]. In test beams, h/e is about 0.7 in HCAL; the fitted value also
+    # accounts for losses in the tracker, in cables and by zero suppression
     hadron_k: float = 0.85  # between the 0.80 and 0.87 of [W]
     hadron_response: float = 0.25  # h/e [F]
-    spots: int = 8  # energy spots that stand for one shower; a choice
-    seed_search: int = 3  # towers on each side of the jet axis searched for the image centre
+    spots: int = 8  # spots of equal energy per shower; a choice
+    seed_search: int = 3  # towers on each side of the jet axis in the search for the image centre
     seed_tower_max: int = 16  # largest |ieta| of the image centre
 
 
 def helix(particles: Particles, detector: Detector, share: float = 1.0) -> np.ndarray:
-    """Where each particle is after a share of its way to the calorimeters, in metres.
+    """Positions after a share of the path to the calorimeters, in metres, shape `(3, particles)`.
 
     A charged particle follows a helix of radius `pt / (0.3 B)` from the vertex to the barrel
-    or, if it gets there first or curls up, to the endcap. Neutral ones fly straight.
-
-    Returns:
-        x, y and z with shape `(3, particles)`.
+    or, if it gets there first or never reaches the barrel, to the endcap. Others fly straight.
     """
     bend = 0.3 * detector.field * np.abs(particles.charge) / particles.pt / 2  # 1 / diameter
     with np.errstate(divide="ignore", invalid="ignore"):
-        to_endcap = detector.half_length / np.abs(np.sinh(particles.eta))  # arc lengths
+        to_endcap = detector.half_length / np.abs(np.sinh(particles.eta))  # length in x-y
         arc = np.arcsin(np.minimum(detector.radius * bend, 1)) / bend
         to_barrel = np.where(bend > 0, arc, detector.radius)
-    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up
+    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up before
     length = share * np.minimum(to_barrel, to_endcap)
     half_turn = bend * length
-    chord = length * np.sinc(half_turn / np.pi)  # negative after a whole turn: points backwards
+    chord = length * np.sinc(half_turn / np.pi)  # negative after a full turn
     angle = particles.phi - np.sign(particles.charge) * half_turn
     return np.stack([chord * np.cos(angle), chord * np.sin(angle), length * np.sinh(particles.eta)])
 
 
 def propagate(particles: Particles, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
-    """Eta and phi, seen from the vertex, where each particle enters the calorimeters."""
+    """Eta and phi, relative to the vertex, of the points where particles enter the calorimeters."""
     x, y, z = helix(particles, detector)
     return np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-6)), np.arctan2(y, x)
 
@@ -113,12 +105,12 @@ def propagate(particles: Particles, detector: Detector) -> tuple[np.ndarray, np.
 def deposits(
     particles: Particles, detector: Detector, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The energy of each particle that ECAL and HCAL see, in GeV.
+    """Energies of each particle that ECAL and HCAL measure, in GeV.
 
-    Electrons and photons leave everything in ECAL. A hadron's shower starts there with
-    probability `1 - exp(-interaction lengths)` and then leaves a random share; of its energy
-    only `f + (1 - f) h/e` is seen (Groom, NIM A 572 (2007) 633). Muons pass through, and
-    neutrinos too.
+    Electrons and photons deposit all their energy in ECAL. A hadron's shower starts in ECAL with
+    probability `1 - exp(-interaction lengths)` and then deposits a random share there; of a
+    hadron's energy, `f + (1 - f) h/e` is measured (Groom, NIM A 572 (2007) 633). Muons and
+    neutrinos deposit nothing.
     """
     energy, kind = particles.energy, np.abs(particles.pdg)
     starts = rng.random(len(particles)) < 1 - np.exp(-detector.ecal_interactions)
@@ -134,10 +126,10 @@ def deposits(
 
 
 def spread(eta, phi, energy, radius: float, spots: int, rng):
-    """Replace each deposit by equal spots around it; arrays grow to `(spots * deposits,)`.
+    """Replace each deposit by equal spots around it; results have shape `(spots * deposits,)`.
 
-    Distances follow the average radial profile `2 r R^2 / (r^2 + R^2)^2`
-    (Grindhammer and Peters, hep-ex/0001020), whose median is `R`.
+    Distances follow the average radial profile `2 r R^2 / (r^2 + R^2)^2` (Grindhammer and Peters,
+    hep-ex/0001020), whose median is `R`.
     """
     u = rng.random((spots, len(eta)))
     distance = radius * np.sqrt(u / (1 - u))
@@ -150,9 +142,9 @@ def spread(eta, phi, energy, radius: float, spots: int, rng):
 
 
 def read_out(cells, stochastic: float, noise: float, constant: float, threshold, rng):
-    """Smear the energies of cells and drop those below their threshold, in GeV.
+    """Smear the energies of cells, in GeV, and set those below their threshold to zero.
 
-    Empty cells take part where their threshold is so low that noise alone can pass it.
+    Empty cells are included if their threshold is below five standard deviations of the noise.
     """
     threshold = np.broadcast_to(threshold, cells.shape)
     active = np.flatnonzero((cells > 0) | (threshold < 5 * noise))
@@ -167,16 +159,16 @@ def read_out(cells, stochastic: float, noise: float, constant: float, threshold,
 def jet_images(
     particles: Particles, jet_eta: np.ndarray, jet_phi: np.ndarray, detector: Detector, rng
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The image of one jet in each event.
+    """The images of one jet per event.
 
     Args:
-        particles: the stable particles of `n` events, pile-up included.
+        particles: the stable particles of `n` events, including pile-up.
         jet_eta, jet_phi: the axis of the jet in each event, with shape `(n,)`.
         rng: a `numpy.random.Generator`.
 
     Returns:
-        Images in GeV/100 with shape `(n, 125, 125, 3)`, channels Tracks, ECAL, HCAL, rows
-        eta, columns phi, and a mask with shape `(n,)` of the jets whose centre lies in reach.
+        Images in GeV/100 with shape `(n, 125, 125, 3)`: eta, phi, and Tracks, ECAL, HCAL; and a
+        mask with shape `(n,)`, false if the image's centre is above `seed_tower_max`.
     """
     n = len(jet_eta)
     eta, phi = propagate(particles, detector)
@@ -198,6 +190,7 @@ def jet_images(
 
 
 def _near(eta, phi, jet_eta, jet_phi) -> np.ndarray:
+    """Mask of the directions that can contribute to an image around the jet axis."""
     d_phi = (phi - jet_phi + np.pi) % (2 * np.pi) - np.pi
     return (np.abs(eta - jet_eta) < IMAGE_REACH) & (np.abs(d_phi) < IMAGE_REACH)
 
@@ -280,7 +273,7 @@ def _ecal(n, event, eta, phi, energy, corner, detector, rng) -> np.ndarray:
 
 
 def _ecal_thresholds(cells, cell_eta, detector) -> np.ndarray:
-    """Low in and around towers with much transverse energy, higher elsewhere and in endcaps."""
+    """Threshold of each crystal, in GeV: see the comments in `Detector`."""
     side = TOWERS_PER_SIDE, TOWER_SIZE
     transverse = (cells / np.cosh(cell_eta)).reshape(-1, *side, *side)
     busy = maximum_filter(transverse.sum(axis=(2, 4)) > detector.readout_et, size=(1, 3, 3))

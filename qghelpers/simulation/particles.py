@@ -1,17 +1,19 @@
-"""Particles of many events, as flat arrays."""
+"""`Particles`: the particles of many events, as flat arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+__all__ = ["Particles"]
+
 
 @dataclass(frozen=True)
 class Particles:
-    """Stable particles of many events, flat; every array has shape `(particles,)`.
+    """Stable particles of many events; every array has shape `(particles,)`.
 
-    `event` counts events from 0; `pt` and `energy` in GeV; `charge` in units of e; `pdg` are
-    PDG particle numbers.
+    `event` is the index of the event, from 0; `pt` and `energy` are in GeV, `charge` in units of
+    e; `pdg` has PDG particle numbers.
     """
 
     event: np.ndarray
@@ -30,6 +32,6 @@ class Particles:
 
     @staticmethod
     def join(parts: Sequence["Particles"]) -> "Particles":
-        """The particles of all parts."""
+        """The particles of all parts, in this order."""
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return Particles(*map(np.concatenate, columns))

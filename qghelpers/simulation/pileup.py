@@ -1,8 +1,8 @@
-"""Pile-up: the other proton collisions of a bunch crossing, drawn from a pool made once.
+"""Pile-up: the other proton collisions of a bunch crossing, drawn from a pool that is made once.
 
-Each drawn collision is turned by a random angle in phi, and mirrored in eta half of the time, so
-that a pool of some thousands does for any number of jets. Out-of-time pile-up and the spread of
-the vertices along the beam are left out.
+Each drawn collision is rotated by a random angle in phi, and mirrored in eta half of the time, so
+that some thousands suffice for any number of jets. Out-of-time pile-up and the spread of the
+vertices along the beam are not simulated.
 """
 
 import os
@@ -25,14 +25,16 @@ from qghelpers.simulation import pythia
 from qghelpers.simulation.detector import ETA_MAX
 from qghelpers.simulation.particles import Particles
 
-INTERACTIONS = 5000  # in the pool
-BLOCK = 2500  # of them made from one random stream; Pythia takes 10 s to start with each
+__all__ = ["BLOCK", "INTERACTIONS", "Pool", "load_pool"]
+
+INTERACTIONS = 5000  # collisions in the pool
+BLOCK = 2500  # collisions per random stream; for each stream, Pythia takes 10 s to start
 SEED = 8
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Minimum-bias collisions; those from `starts[i]` to `starts[i + 1]` are of collision i."""
+    """Minimum-bias collisions; collision `i` has the particles `starts[i]:starts[i + 1]`."""
 
     particles: Particles
     starts: np.ndarray
@@ -41,9 +43,9 @@ class Pool:
         return len(self.starts) - 1
 
     def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Particles:
-        """The particles of `counts[i]` collisions for event `i`, each turned and mirrored.
+        """The particles of `counts[i]` random collisions for each event `i`.
 
-        With the same `rng`, a larger count for one event adds to the collisions of a smaller.
+        With the same `rng`, a larger count for one event only adds collisions.
         """
         event = np.repeat(np.arange(len(counts)), counts)
         pick, turn, mirror = rng.random((len(event), 3)).T
@@ -61,12 +63,10 @@ class Pool:
 
 
 def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
-    """The pool of this machine: from the user's cache folder, else made, in half a minute.
-
-    `$QGHELPERS_CACHE`, if set, is the folder to use instead.
+    """The pool from the user's cache folder or `$QGHELPERS_CACHE`; if missing, it is made first.
 
     Args:
-        run: runs joblib tasks and gives their results in order; one after the other unless given.
+        run: runs joblib tasks and gives their results in order; by default one after the other.
 
     Raises:
         ImportError: Pythia8 is not installed.
@@ -77,21 +77,17 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
     particles = _read(path)
     if particles is None:
+        what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
+        tqdm.write(f"{what}, once; it takes half a minute", file=sys.stderr)
         starts = range(0, INTERACTIONS, BLOCK)
-        tqdm.write(
-            f"making {INTERACTIONS} minimum-bias collisions for the pile-up, once; it takes half "
-            "a minute",
-            file=sys.stderr,
-        )
-        tasks = [delayed(_block)(start) for start in starts]
-        run = run or (lambda tasks: (task(*args, **kwargs) for task, args, kwargs in tasks))
-        particles = Particles.join(list(run(tasks)))
+        blocks = run(map(delayed(_block), starts)) if run else map(_block, starts)
+        particles = Particles.join(list(blocks))
         _write(path, particles)
     return Pool(particles, np.searchsorted(particles.event, np.arange(INTERACTIONS + 1)))
 
 
 def _block(start: int) -> Particles:
-    """Collisions `start` to `start + BLOCK`, in single precision."""
+    """Collisions `start` to `start + BLOCK` of the pool, in single precision."""
     particles = pythia.minimum_bias(BLOCK, SEED + 1 + start)
     particles = particles[np.abs(particles.eta) < ETA_MAX]
     particles = replace(particles, event=particles.event + start)
@@ -101,7 +97,7 @@ def _block(start: int) -> Particles:
 
 
 def _read(path: Path) -> Particles | None:
-    """What `_write` wrote; None if there is nothing, or something else."""
+    """The pool in the file; None if it is missing or damaged."""
     try:
         with safe_open(path, "np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -113,7 +109,7 @@ def _read(path: Path) -> Particles | None:
 
 
 def _write(path: Path, particles: Particles) -> None:
-    """Keep the pool for the next time; without a folder to write to it is made again then."""
+    """Store the pool; without a writable folder it will be made again the next time."""
     arrays = vars(particles)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +120,7 @@ def _write(path: Path, particles: Particles) -> None:
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """The CRC-32 of all arrays, in the order of their names."""
     checksum = 0
     for name in sorted(arrays):
         checksum = zlib.crc32(np.ascontiguousarray(arrays[name]), checksum)

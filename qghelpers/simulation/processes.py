@@ -1,16 +1,18 @@
-"""Where jets come from: quarks and gluons, and what the public file lacks; Pythia's settings."""
+"""The processes that produce jets, as settings of Pythia: `qcd` as in the public file, and more."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
 
-TO_QUARKS = ("24:onMode = off", "24:onIfAny = 1 2 3 4 5")  # W bosons decay to quarks alone
+__all__ = ["PROCESSES", "Kind", "Process"]
+
+TO_QUARKS = ("24:onMode = off", "24:onIfAny = 1 2 3 4 5")  # W bosons decay to quarks only
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Hard collisions of one kind: their settings, and the PDG numbers that a jet must match."""
+    """Hard collisions for one label; a jet must match a parton with a PDG number in `partons`."""
 
     label: int
     settings: tuple[str, ...]
@@ -19,9 +21,9 @@ class Kind:
 
 @dataclass(frozen=True)
 class Process:
-    """Where jets come from: kinds in equal shares, in a window of parton pT in GeV.
+    """A source of jets: kinds of collisions in equal shares, and the selection of jets.
 
-    `pt_hat` is None where the partons come from the decay of one particle, whose mass decides.
+    `pt_hat` is the range of the partons' pT in GeV; None if the mass of a mother particle sets it.
     """
 
     kinds: tuple[Kind, ...]
@@ -31,7 +33,7 @@ class Process:
 
 
 def _dark_mesons() -> Iterator[str]:
-    """Dark mesons of 10 GeV; a share r_inv = 0.3 of them decays to particles nobody sees."""
+    """Settings of dark mesons of 10 GeV, of which a share r_inv = 0.3 decays invisibly."""
     yield "51:m0 = 4"
     for meson in (4900111, 4900113, 4900211, 4900213):
         yield f"{meson}:m0 = 10"
@@ -40,8 +42,9 @@ def _dark_mesons() -> Iterator[str]:
 
 
 # qcd: light dijets as in the public file (arXiv:1902.08276); with pT hat from 90 to 170 GeV the
-# jets have its range of pT. The others lie where the public file's tail ends, at about 337 GeV:
-# there a W boson or a top quark is just boosted enough for one jet of larger radius.
+# jets have its range of pT.
+# w, top: near the largest pT of the public file, about 337 GeV, where the decay products of a
+# W boson or a top quark just fit into one jet of larger radius.
 # dark: semi-visible jets (Cohen, Lisanti, Lou, arXiv:1503.00009) from a light mediator, so that
 # their pT is that of the qcd jets.
 PROCESSES = {

@@ -1,13 +1,13 @@
-"""Jets from simulated collisions, with pile-up, as images in a file like the public one.
+"""Simulation of jets with pile-up, written as images to a file with the public file's layout.
 
-Dijet events of one kind (two gluons, or two light quarks) at 8 TeV, the leading central anti-kT
-jet, labelled by the hard parton within dR < 0.4: the recipe of the public file (arXiv:1902.08276).
+As for the public file (arXiv:1902.08276), dijet events (two gluons, or two light quarks) at 8 TeV
+give one jet each: the leading central anti-kT jet, which must match a hard parton within dR < 0.4.
 Jets are clustered from the hard collision alone, which is what pile-up subtraction estimates.
 """
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -26,23 +26,16 @@ from qghelpers.simulation.pythia import BATCH
 try:
     import awkward as ak
     import fastjet
-except ImportError:  # as with Pythia8: reported by pythia.require()
+except ImportError:  # reported by pythia.require(), as a missing Pythia8 is
     pass
 
-BLOCK = 64 * layout.CHUNK  # jets made from one random stream: the file is the same for any workers
+__all__ = ["BLOCK", "PILEUP", "leading_jets", "one_event", "simulate"]
+
+BLOCK = 64 * layout.CHUNK  # jets per random stream, so that the number of workers has no influence
 JET_ETA_MAX = 1.39  # 16 towers of 0.087: the image is centred in the barrel
 MATCH_RADIUS = 0.4
-PT_HAT_MAX = 1500.0  # GeV; beyond, collisions at 8 TeV are too rare to find
-PILEUP = 20.0  # interactions a crossing, as in the public file
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """What happens when bunches cross: a hard process in a window of pT hat, and pile-up."""
-
-    process: Process
-    pt_hat: tuple[float, float] | None
-    pileup: float = 0.0
+PT_HAT_MAX = 1500.0  # GeV; harder collisions are too rare at 8 TeV
+PILEUP = 20.0  # collisions per bunch crossing, as in the public file
 
 
 def simulate(
@@ -54,21 +47,21 @@ def simulate(
     process: str = "qcd",
     pt_hat: tuple[float, float] | None = None,
 ) -> None:
-    """Write simulated jets in the public file's layout, with what made them as attributes.
+    """Write simulated jets to a file with the public file's layout; the settings are attributes.
 
-    The same seed gives the same images whatever the number of workers. The work is spread by
-    joblib: inside `joblib.parallel_config(backend="dask")`, it goes to a Dask cluster.
+    The same seed gives the same images for any number of workers, which joblib manages: inside
+    `joblib.parallel_config(backend="dask")`, a Dask cluster does the work.
 
     Args:
-        path: the HDF5 file to make; it appears once it is whole.
-        jets: how many; half quark, half gluon, with one more gluon jet if the number is odd.
-        seed: a number not below 0.
-        workers: processes; all that there are unless given.
-        pileup: mean number of other collisions in each image, Poisson distributed.
-        process: `qcd`, or jets from something else: `w`, `top` or `dark`. These are neither
-            quark nor gluon: `y` is -1, and a dataset `process` says what they are.
-        pt_hat: window of the transverse momentum of the outgoing partons in GeV, instead of
-            the process's own.
+        path: the HDF5 file to make; it appears when it is complete.
+        jets: number of jets, half quark and half gluon; an odd one is gluon.
+        seed: 0 or more.
+        workers: number of processes; by default one per processor.
+        pileup: mean number of other collisions per image, which is Poisson distributed.
+        process: `qcd`, or `w`, `top` or `dark` for jets that are neither quark nor gluon: their
+            `y` is -1, and a dataset `process` names their process.
+        pt_hat: range of the outgoing partons' transverse momentum in GeV; by default that of
+            the process.
 
     Raises:
         qghelpers.DataError: `path` cannot be written.
@@ -76,30 +69,27 @@ def simulate(
         ValueError: an argument is out of its range.
     """
     pythia.require()
-    window = _check(jets, seed, workers, pileup, process, pt_hat)
+    pt_hat = _check(jets, seed, workers, pileup, process, pt_hat)
     run = partial(_in_order, workers=workers)
     with hdf5.create_file(path, jets, process) as file:
-        file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=window or ())
+        file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=pt_hat or ())
         if pileup:
-            load_pool(run)  # so that the workers find it
-        crossing = Crossing(PROCESSES[process], window, pileup)
-        sizes = [min(BLOCK, jets - start) for start in range(0, jets, BLOCK)]
+            load_pool(run)  # made once, before the workers need it
+        made = replace(PROCESSES[process], pt_hat=pt_hat)
         chunk = file["X_jets"].chunks[0]
-        tasks = [
-            delayed(_block)(crossing, size, (seed, i * BLOCK), chunk)
-            for i, size in enumerate(sizes)
-        ]
+        blocks = [(start, min(BLOCK, jets - start)) for start in range(0, jets, BLOCK)]
+        tasks = [delayed(_block)(made, pileup, n, (seed, start), chunk) for start, n in blocks]
         with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
-            for i, block in enumerate(run(tasks)):
-                hdf5.write_block(file, i * BLOCK, *block)
-                progress.update(sizes[i])
+            for (start, n), block in zip(blocks, run(tasks), strict=True):
+                hdf5.write_block(file, start, *block)
+                progress.update(n)
 
 
 def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, float, float]:
-    """A dijet event to look at, without pile-up, whose leading jet has this label.
+    """One dijet event without pile-up, whose leading jet has this label.
 
     Returns:
-        Its visible particles, and eta and phi of the jet's axis.
+        The visible particles, and eta and phi of the jet's axis.
 
     Raises:
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
@@ -114,6 +104,7 @@ def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, floa
 
 
 def _check(jets, seed, workers, pileup, process, pt_hat) -> tuple[float, float] | None:
+    """Raise a ValueError if an argument is out of range; return the range of pT hat to use."""
     if jets < 1 or seed < 0 or (workers is not None and workers < 1):
         raise ValueError("simulate: jets and workers start at 1, the seed at 0")
     if not 0 <= pileup <= 200:
@@ -135,56 +126,46 @@ def _check(jets, seed, workers, pileup, process, pt_hat) -> tuple[float, float] 
 
 
 def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
+    """Run joblib tasks in parallel and yield their results in order."""
     tasks = list(tasks)
     workers = min(effective_n_jobs(workers or -1), len(tasks))
-    if workers == 1:  # in this process: no start-up cost, and errors come out plainly
+    if workers == 1:  # in this process: without start-up time, and with plain error messages
         return (function(*args, **kwargs) for function, args, kwargs in tasks)
     return Parallel(workers, return_as="generator", pre_dispatch="2*n_jobs")(tasks)
 
 
-_pool = cache(load_pool)  # one for each process; on another machine, of its own making
+_pool = cache(load_pool)  # loaded once per process
 _alone = threading.Lock()  # two threads of one process in Pythia would wait for each other
 
 
-def _block(
-    crossing: Crossing, jets: int, stream: tuple[int, int], chunk: int
-) -> tuple[dict[str, np.ndarray], list[bytes]]:
-    """Columns and compressed images of some jets, labels mixed, from a random stream of their own.
+def _block(process: Process, pileup: float, jets: int, stream: tuple[int, int], chunk: int):
+    """Columns and compressed images of `jets` jets, whose kinds are in random order.
 
-    They have no other state, so that it does not matter which worker makes them, and when.
+    They depend on the arguments alone, so that any worker can make them at any time.
     """
+    images = np.zeros((jets, *layout.IMAGE_SHAPE), np.float32)
+    columns = {key: np.zeros(jets, np.float32) for key in ("y", "pt", "m0")}
+    rng = np.random.default_rng(stream)
+    order, kinds = rng.permutation(jets), process.kinds
     with _alone:
-        columns, images = _dense(crossing, jets, np.random.default_rng(stream))
+        for i, kind in enumerate(kinds):
+            places = order[i :: len(kinds)]
+            for jet, pixels in _jets_of(kind, process, pileup, len(places), rng):
+                some, places = places[: len(pixels)], places[len(pixels) :]
+                images[some] = pixels
+                columns["y"][some] = kind.label
+                columns["pt"][some], columns["m0"][some] = jet["pt"], jet["mass"]
     return columns, hdf5.compressed(images, chunk)
 
 
-def _dense(
-    crossing: Crossing, jets: int, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    images = np.zeros((jets, *layout.IMAGE_SHAPE), np.float32)
-    columns = {key: np.zeros(jets, np.float32) for key in ("y", "pt", "m0")}
-    order, kinds = rng.permutation(jets), crossing.process.kinds
-    for i, kind in enumerate(kinds):
-        places = order[i :: len(kinds)]
-        for jet, pixels in _jets_of(kind, crossing, len(places), rng):
-            some, places = places[: len(pixels)], places[len(pixels) :]
-            images[some] = pixels
-            columns["y"][some] = kind.label
-            columns["pt"][some], columns["m0"][some] = jet["pt"], jet["mass"]
-    return columns, images
-
-
-def _jets_of(
-    kind: Kind, crossing: Crossing, count: int, rng: np.random.Generator
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """`count` jets and their images, some at a time."""
-    seed = int(rng.integers(1, 900_000_000))
-    collide = pythia.hard_collisions(kind, crossing.pt_hat, seed)
+def _jets_of(kind: Kind, process: Process, pileup: float, count: int, rng: np.random.Generator):
+    """Yield `count` jets and their images, some at a time."""
+    collide = pythia.hard_collisions(kind, process.pt_hat, seed=int(rng.integers(1, 900_000_000)))
     while count > 0:
-        events = collide(min(BATCH, 3 * count // 2 + 5))  # two events in three serve
-        particles, jet = _matched(events, kind, crossing.process)
-        if crossing.pileup:
-            others = rng.poisson(crossing.pileup, len(jet["pt"]))
+        events = collide(min(BATCH, 3 * count // 2 + 5))  # about two events in three give a jet
+        particles, jet = _matched(events, kind, process)
+        if pileup:
+            others = rng.poisson(pileup, len(jet["pt"]))
             particles = Particles.join([particles, _pool().draw(others, rng)])
         images, in_reach = jet_images(particles, jet["eta"], jet["phi"], Detector(), rng)
         chosen = np.flatnonzero(in_reach)[:count]
@@ -193,7 +174,7 @@ def _jets_of(
 
 
 def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, np.ndarray]]:
-    """Particles and leading jet of the events in which that jet matches a parton of this kind."""
+    """Particles and leading jets of those events whose leading jet matches a parton of the kind."""
     stable = pythia.visible(events)
     partons = pythia.outgoing(events, kind.partons)
     jet = leading_jets(stable.p, process.jet_radius, process.jet_pt_min)
@@ -205,7 +186,7 @@ def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str,
 
 
 def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str, np.ndarray]:
-    """The hardest central anti-kT jet of each event; zeros where there is none.
+    """The central anti-kT jet with the largest pT in each event; zeros if there is none.
 
     Args:
         momenta: Awkward array of events of four-momenta `px, py, pz, e` in GeV.
@@ -215,7 +196,7 @@ def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str
     Returns:
         `pt` and `mass` in GeV, `eta` and `phi`, each with shape `(events,)`.
     """
-    # FastJet greets on standard output, which belongs to the results
+    # no banner of FastJet on standard output, which is for results
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     fields = {"px": momenta.px, "py": momenta.py, "pz": momenta.pz, "E": momenta.e}

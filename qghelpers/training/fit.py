@@ -67,14 +67,14 @@ def fit(
         FloatingPointError: the loss is no longer a number; the model has the weights of the
             last epoch's end.
     """
+    with torch.random.fork_rng(devices=[]):
+        check_contract(model, train.images(slice(2)))
     recipe = recipe or DEFAULT_RECIPES.get(model.name, Recipe())
     if recipe.batch_size > len(train):
         raise ValueError(
             f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "
             "take a smaller batch_size, or more jets"
         )
-    with torch.random.fork_rng(devices=[]):
-        check_contract(model, train.images(slice(2)))
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
     before = runs.load_resume_state(out, config) if resume else None

@@ -68,6 +68,12 @@ RECIPES = {
 DEFAULT_RECIPES = {e.network: e.training for (_, name), e in RECIPES.items() if name != "reference"}
 
 
+def command_name(config: dict[str, Any]) -> str:
+    """The network that `train` was given for a run, such as "vae" for a "pca-vae" of `fast`."""
+    given = {(entry.network, recipe): name for (name, recipe), entry in RECIPES.items()}
+    return given.get((config["network"], config.get("recipe_name")), config["network"])
+
+
 def networks() -> tuple[str, ...]:
     """Names of all networks that `build` and the command line know."""
     in_table = {entry.network for entry in RECIPES.values()}

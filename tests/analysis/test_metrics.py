@@ -153,3 +153,41 @@ def test_auc_of_separated_and_of_equal_scores():
     assert error == pytest.approx(np.sqrt(601 / (12 * 300 * 300)), rel=0.3)
     false, true = metrics.roc(a, b)
     assert np.trapezoid(true, false) == pytest.approx(value)
+
+
+def test_a_table_prints_as_text_and_shows_as_html():
+    table = metrics.Table({"a<b": {"MSE": (1.0, 0.1), "L1": (2.0, 0.0)}, "c": {"MSE": (0.5, 0.2)}})
+    assert str(table) == repr(table) == metrics.format_table(dict(table))
+    assert list(table.only(["L1"])["a<b"]) == ["L1"]
+    assert "L1" not in table.only(["MSE"]).columns()
+    html = table._repr_html_()
+    assert "<th>a&lt;b</th><th>c</th>" in html
+    assert "<tr><th>MSE</th><td>1.000 ± 0.100</td><td>0.500 ± 0.200</td></tr>" in html
+    assert "<tr><th>L1</th><td>2</td><td></td></tr>" in html
+
+
+def test_the_distance_of_unrelated_samples_is_not_resampled_in_pairs():
+    """Values that go together move together, so their distance is known better."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    paired = metrics.wasserstein(truth, truth + 1, paired=True)
+    apart = metrics.wasserstein(truth, truth + 1, paired=False)
+    assert paired[0] == apart[0]
+    assert apart[1] > 5 * paired[1]
+    other = dict.fromkeys(observables.NAMES, truth + 1)
+    same = dict.fromkeys(observables.NAMES, truth)
+    name = f"W1 {observables.NAMES[0]}"
+    assert metrics.distances(same, other, paired=False)[name] == apart
+    assert metrics.distances(same, other)[name] == paired
+
+
+@pytest.mark.parametrize("network", ["vae", "unet"])
+def test_the_loss_of_a_blank_image_is_in_the_networks_own_terms(parts, network):
+    train, test = parts
+    model = build(network, "reference")
+    model.scaling.fit(train)
+    scaled, zero = model.scaling(test.images()), model.scaling(torch.zeros(1, 3, 125, 125))
+    off = scaled - zero
+    expected = {"vae": off.square().sum(dim=(1, 2, 3)), "unet": off.abs().mean(dim=(1, 2, 3))}
+    found = baselines.zero_loss(model, test)
+    assert found == pytest.approx(expected[network].mean().item(), rel=1e-4)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import qghelpers as qg
-from qghelpers.analysis import baselines, evaluation, latent, metrics, observables, pretrained
+from qghelpers.analysis import baselines, latent, metrics, observables, pretrained
+from qghelpers.training import recipes
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
 LARGEST = 6e6  # bytes
@@ -25,7 +26,7 @@ def test_weights_are_small_and_come_with_a_card(name):
 def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets):
     """Within four times the uncertainty that so few jets have."""
     model, card = qg.load_pretrained(name), qg.pretrained_card(name)
-    row = card["results"][f"{evaluation._command_line_name(card)} ({card['recipe_name']})"]
+    row = card["results"][f"{recipes.command_name(card)} ({card['recipe_name']})"]
     own = metrics.compare({name: model}, model.scaling, jets)[name]
     for kind in ("MSE", "L1"):
         assert abs(own[kind][0] - row[kind][0]) < 4 * own[kind][1] + row[kind][1]

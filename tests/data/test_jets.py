@@ -179,3 +179,38 @@ def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capf
     assert again.source == first.source
     files = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert files == [loading.SAMPLE_FILE, f"{loading.SAMPLE_FILE}.sparse.safetensors"]
+
+
+def test_quarks_and_gluons_are_picked_by_label(jets):
+    assert (jets.quarks.labels == 1).all()
+    assert (jets.gluons.labels == 0).all()
+    assert len(jets.quarks) + len(jets.gluons) == len(jets)
+    np.testing.assert_array_equal(jets.quarks.pt, jets.pt[jets.labels == 1])
+
+
+def test_map_puts_the_results_of_all_batches_together(jets):
+    some = jets[:10]
+    dense = some.images()
+    np.testing.assert_array_equal(
+        some.map(lambda images: images.amax(dim=(2, 3)), 4), dense.amax((2, 3))
+    )
+    found = some.map(lambda images: {"a": images[:, 0], "b": images.sum((1, 2, 3)).numpy()}, 3)
+    np.testing.assert_array_equal(found["a"], dense[:, 0])
+    np.testing.assert_array_equal(found["b"], dense.sum((1, 2, 3)))
+    first, second = some.map(lambda images: (images[:, 1, 0], len(images) * [7]), 4)
+    np.testing.assert_array_equal(first, dense[:, 1, 0])
+    assert second.tolist() == 10 * [7]
+    assert jets[[]].map(lambda images: images.sum((2, 3))).shape == (0, 3)
+    weight = torch.ones(1, requires_grad=True)
+    assert isinstance(some.map(lambda images: weight * images.sum((2, 3))), np.ndarray)
+
+
+def test_the_mean_image_is_that_of_all_batches(jets):
+    np.testing.assert_allclose(jets.mean_image(), jets.images().mean(dim=0), rtol=1e-5, atol=1e-9)
+
+
+def test_a_sample_is_what_a_limit_takes(jets, sample_file):
+    for limit in (7, None, 10**6):
+        sample, limited = jets.sample(limit, seed=3), load_jets(sample_file, limit, seed=3)
+        assert sample.fingerprint() == limited.fingerprint()
+        np.testing.assert_array_equal(sample.pt, limited.pt)

@@ -95,7 +95,7 @@ def test_tab_offers_what_a_module_is_for_and_nothing_else(name):
     from IPython.core.interactiveshell import InteractiveShell
 
     module = getattr(qghelpers, name)
-    assert all(not entry.startswith("_") and getattr(module, entry) for entry in module.__all__)
+    assert all(entry[0] != "_" and hasattr(module, entry) for entry in module.__all__)
     shell = InteractiveShell()
     shell.user_ns["module"] = module
     with provisionalcompleter():
