@@ -67,7 +67,7 @@ def load_jets(
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise ValueError("no file was given: name one at least")
-    order = [channels.index(name) for name in layout.CHANNELS]
+    same = channels == layout.CHANNELS
     columns, chosen, parts, rows = _read(paths, limit, seed)
     for name, images in zip(paths, parts, strict=True):
         _check_pixels(images, channels, name)
@@ -76,15 +76,12 @@ def load_jets(
         rows,
         *(column[chosen] for column in columns),
         source=digest(*columns[:3]),
-        order=None if channels == layout.CHANNELS else order,
+        order=slice(None) if same else [channels.index(name) for name in layout.CHANNELS],
     )
 
 
 def _read(paths: Sequence[str | Path], limit: int | None, seed: int):
-    """Columns of all jets, indices of the chosen jets, images by file, and rows of the chosen jets.
-
-    The rows count through the images of all files.
-    """
+    """Columns of all jets, indices of the chosen ones, images by file, and their rows in these."""
     with ExitStack() as stack:
         files = [stack.enter_context(hdf5.open_file(path)) for path in paths]
         columns = [np.concatenate(parts) for parts in zip(*map(hdf5.columns, files), strict=True)]

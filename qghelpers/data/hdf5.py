@@ -114,11 +114,9 @@ def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     """
     with damage_named(file.filename):
         labels, pt, mass = (file[key][:] for key in ("y", "pt", "m0"))
-        names = _processes(file)
-        if names:
+        process = np.full(len(labels), QCD)
+        if names := _processes(file):
             process = np.array([names.get(i, "?") for i in range(256)])[file["process"][:]]
-        else:
-            process = np.full(len(labels), QCD)
     return labels.astype(np.int64), pt, mass, process
 
 
@@ -131,6 +129,7 @@ def _processes(file: h5py.File) -> dict[int, str]:
 
 
 def _check(file: h5py.File, path: Path) -> None:
+    """Raise a DataError unless the datasets have the public file's names, types and shapes."""
     keys = ("X_jets", "y", "pt", "m0")
     datasets = {key: _follow(file, key, path) for key in keys}
     missing = [key for key, data in datasets.items() if not isinstance(data, h5py.Dataset)]

@@ -18,7 +18,7 @@ NAMES = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
 
 def inspect(path: str | Path) -> str:
-    """A report on a file of jet images, as text; each problem found begins with WARNING.
+    """A report on a file of jet images, as text, with a line that says WARNING for each problem.
 
     All pixels are read, from the file's cache, which is made if there is none.
 

@@ -26,11 +26,11 @@ class JetImages:
     channels = layout.CHANNELS
 
     def __init__(
-        self, images: sparse.Images, rows, labels, pt, mass, process, source="", order=None
+        self, images: sparse.Images, rows, labels, pt, mass, process, source="", order=slice(None)
     ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
-        self._order = order  # indices of Tracks, ECAL and HCAL in `images`; None if 0, 1, 2
+        self._order = order  # indices of Tracks, ECAL and HCAL among the channels of `images`
         self.labels = labels
         self.pt = pt
         self.mass = mass
@@ -78,8 +78,7 @@ class JetImages:
 
         The values are bit for bit those of the file, in the channels-last memory layout.
         """
-        images = self._images.dense(self[which]._rows)
-        return images if self._order is None else images[:, self._order]
+        return self._images.dense(self[which]._rows)[:, self._order]
 
     def sums(self, function: Callable[[np.ndarray], np.ndarray] = np.asarray) -> np.ndarray:
         """Sums over the lit pixels of each jet and channel, float64 with shape `(n, 3)`.
@@ -88,8 +87,7 @@ class JetImages:
             function: applied elementwise to the lit pixels, a float64 array in GeV/100, before
                 they are summed; by default the identity, whose sum is the energy.
         """
-        sums = self._images.sums(self._rows, function)
-        return sums if self._order is None else sums[:, self._order]
+        return self._images.sums(self._rows, function)[:, self._order]
 
     def pixel_counts(self) -> np.ndarray:
         """Number of lit (non-zero) pixels of each jet and channel, int64 with shape `(n, 3)`."""

@@ -32,7 +32,6 @@ INFLATE_BYTES = 2**20  # compressed bytes of a large chunk that are passed to zl
 MAX_LIT_PER_BLOCK = 4_000_000  # lit pixels in a block; blocks with more are divided
 MAX_CHUNK_BYTES = 2**30  # size of the largest chunk that is decompressed in one piece
 SHUFFLE, GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
-Pixels = tuple[np.ndarray, np.ndarray, np.ndarray]  # row in the block, position, value
 
 
 def read_blocks(
@@ -172,8 +171,7 @@ class _Chunks:
     def _tiled(self, start: int, wanted: np.ndarray) -> SparseImages | None:
         """The wanted images, from chunks of parts of images; None if too many pixels are lit."""
         first, mask, touched = self._chunk_rows(start, wanted)
-        parts: list[Pixels] = []
-        lit = 0
+        parts, lit = [], 0  # parts: row in the mask, position and value of the pixels of each chunk
         for tile in itertools.product(touched, *self.tiles):
             pixels = np.concatenate(list(self._pixels((first + tile[0], *tile[1:]))))
             index = np.flatnonzero(pixels.view(np.uint32) != 0)
@@ -211,8 +209,8 @@ class _Chunks:
         yield chunk.ravel()
 
 
-def _merge(parts: list[Pixels], wanted: np.ndarray) -> SparseImages:
-    """Sparse images of the rows `wanted`, from their pixels in any order."""
+def _merge(parts: list[tuple[np.ndarray, ...]], wanted: np.ndarray) -> SparseImages:
+    """Sparse images of the rows `wanted`, from (rows, positions, values) of their pixels."""
     rows, positions, values = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
     rows, positions, values = rows[order], positions[order], values[order]

@@ -5,7 +5,6 @@ HCAL consists of towers whose energy is spread evenly over 5x5 pixels; a tower i
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,27 +34,6 @@ TOWER_OFFSETS = (_GRID[:TOWER_SIZE, :TOWER_SIZE, HCAL] - HCAL).ravel()
 # First pixel and number of pixels of each value that `SparseImages.positions` can have.
 _PIXEL = np.append(np.arange(PIXELS), CORNERS)
 _SIZE = np.append(np.ones(PIXELS, int), np.full(TOWERS_PER_IMAGE, TOWER_OFFSETS.size))
-
-
-class Images(Protocol):
-    """What every collection of images offers, whether in memory, in files or on a device."""
-
-    def __len__(self) -> int: ...
-
-    def dense(self, rows: np.ndarray) -> Tensor:
-        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`.
-
-        They lie in memory in the channels-last layout, in which convolutions are faster.
-        """
-
-    def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Sums of `function(pixels)` over the lit pixels, float64 with shape `(len(rows), 3)`.
-
-        `function` acts elementwise on a float64 array.
-        """
-
-    def take(self, rows: np.ndarray) -> "SparseImages":
-        """A copy of the images at `rows`, sparse and in memory."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,10 @@ class SparseImages:
         return place, self.positions[chosen], self.values[chosen]
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """See `Images.dense`."""
+        """The images at `rows`, float32 with shape `(len(rows), 3, 125, 125)`.
+
+        They are in the channels-last memory layout, in which convolutions are faster.
+        """
         place, positions, values = self._entries(rows)
         first = place * PIXELS + _PIXEL[positions]
         images = np.zeros(len(rows) * PIXELS, np.float32)
@@ -117,7 +98,10 @@ class SparseImages:
         return place, _PIXEL[positions] % len(CHANNELS), values, _SIZE[positions]
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """See `Images.sums`; no image is made dense."""
+        """Sums of `function(pixels)` over the lit pixels, float64 with shape `(len(rows), 3)`.
+
+        `function` acts elementwise on a float64 array. No image is made dense.
+        """
         parts = [np.zeros((0, len(CHANNELS)))]
         for start in range(0, len(rows), 4096):
             block = rows[start : start + 4096]
@@ -129,7 +113,7 @@ class SparseImages:
         return np.concatenate(parts)
 
     def take(self, rows: np.ndarray) -> "SparseImages":
-        """See `Images.take`."""
+        """A copy of the images at `rows`, in memory."""
         place, positions, values = self._entries(rows)
         return SparseImages(offsets_of(np.bincount(place, minlength=len(rows))), positions, values)
 
@@ -152,21 +136,21 @@ class JoinedImages:
             yield self.parts[i], places, rows[places] - starts[i]
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """See `Images.dense`."""
+        """See `SparseImages.dense`."""
         images = torch.empty((len(rows), *IMAGE_SHAPE)).permute(0, 3, 1, 2)
         for part, places, own in self._split(rows):
             images[torch.from_numpy(places)] = part.dense(own)
         return images
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """See `Images.sums`."""
+        """See `SparseImages.sums`."""
         sums = np.zeros((len(rows), len(CHANNELS)))
         for part, places, own in self._split(rows):
             sums[places] = part.sums(own, function)
         return sums
 
     def take(self, rows: np.ndarray) -> SparseImages:
-        """See `Images.take`."""
+        """See `SparseImages.take`."""
         split = list(self._split(rows))
         images = SparseImages.join(part.take(own) for part, _, own in split)
         places = [np.zeros(0, int), *(places for _, places, _ in split)]
@@ -189,7 +173,7 @@ class ResidentImages:
         return len(self.host)
 
     def dense(self, rows: np.ndarray) -> Tensor:
-        """See `Images.dense`; the result is on the device."""
+        """See `SparseImages.dense`; the result is on the device."""
         device = self._values.device
         rows = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
         starts = self._offsets[rows]
@@ -206,12 +190,15 @@ class ResidentImages:
         return images.view(-1, *IMAGE_SHAPE).permute(0, 3, 1, 2)
 
     def sums(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """See `Images.sums`; computed on the host."""
+        """See `SparseImages.sums`; computed on the host."""
         return self.host.sums(rows, function)
 
     def take(self, rows: np.ndarray) -> SparseImages:
-        """See `Images.take`; the copy is on the host."""
+        """See `SparseImages.take`; the copy is on the host."""
         return self.host.take(rows)
+
+
+Images = SparseImages | JoinedImages | ResidentImages
 
 
 def offsets_of(counts) -> np.ndarray:

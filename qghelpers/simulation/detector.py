@@ -13,14 +13,14 @@ from scipy.ndimage import maximum_filter
 from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDTH, TOWER_SIZE, TOWERS_PER_SIDE
 from qghelpers.simulation.particles import Particles
 
-__all__ = ["ETA_MAX", "Detector", "deposits", "helix", "jet_images", "propagate", "read_out"]
+__all__ = ["ETA_MAX", "Detector", "deposits", "helix", "jet_images", "propagate"]
 
 TOWERS_AROUND = 360 // TOWER_SIZE  # HCAL towers around the full circle in phi
 ETA_TOWERS = 36  # HCAL towers kept on each side of eta = 0: up to |eta| = 3.13
 TOWER_WIDTH = PIXEL_WIDTH * TOWER_SIZE  # in eta
 PHI_PIXEL = 2 * np.pi / 360
-ETA_MAX = 4.0  # largest |eta| of particles that can reach an image
-IMAGE_REACH = 1.5  # distance from the jet axis, in eta and phi, that covers an image with its showers
+ETA_MAX = 4.0  # largest |eta|, at the vertex, of particles that can reach an image
+IMAGE_REACH = 1.5  # distance in eta and phi from the jet axis that covers an image and its showers
 ENDCAP = 1.479  # |eta| where the ECAL barrel ends
 
 
@@ -35,7 +35,7 @@ class Detector:
 
     [F] marks parameters that were fitted to the public file's shares of lit pixels and mean pixels
     (`layout.PUBLIC_LIT_SHARE`, `PUBLIC_MEAN`), on jets of another seed than the benchmark's. They
-    also account for effects that are not modelled, such as CMS's data reduction of 2012.
+    also account for all that is not modelled, such as the data reduction of 2012.
     """
 
     field: float = 3.8  # [C]
@@ -49,8 +49,9 @@ class Detector:
     track_constant: float = 0.015  # relative pT resolution: constant, and per GeV of pT [D]
     track_slope: float = 2.5e-4
 
-    ecal_stochastic: float = 0.028  # sigma/E = stochastic / sqrt(E) + noise / E + constant [C]
-    ecal_noise: float = 0.04  # one crystal, test beam [C]
+    # sigma/E is the sum in quadrature of stochastic / sqrt(E), noise / E and constant [C]
+    ecal_stochastic: float = 0.028
+    ecal_noise: float = 0.04  # of one crystal in a test beam [C]
     ecal_constant: float = 0.003
     ecal_radius: float = 0.014  # median shower radius in eta-phi, after the material in front [F]
     # Selective readout [C] of the barrel: a low threshold for crystals in and around 5x5 towers
@@ -88,7 +89,7 @@ def helix(particles: Particles, detector: Detector, share: float = 1.0) -> np.nd
         to_endcap = detector.half_length / np.abs(np.sinh(particles.eta))  # length in x-y
         arc = np.arcsin(np.minimum(detector.radius * bend, 1)) / bend
         to_barrel = np.where(bend > 0, arc, detector.radius)
-    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up before
+    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up before the barrel
     length = share * np.minimum(to_barrel, to_endcap)
     half_turn = bend * length
     chord = length * np.sinc(half_turn / np.pi)  # negative after a full turn
@@ -119,10 +120,8 @@ def deposits(
     seen = electromagnetic + (1 - electromagnetic) * detector.hadron_response
     light = np.isin(kind, (11, 22))
     hadron = ~light & ~np.isin(kind, (12, 13, 14, 16))
-    return (
-        np.where(light, energy, np.where(hadron, energy * seen * share, 0)),
-        np.where(hadron, energy * seen * (1 - share), 0),
-    )
+    in_ecal = np.where(light, energy, np.where(hadron, energy * seen * share, 0))
+    return in_ecal, np.where(hadron, energy * seen * (1 - share), 0)
 
 
 def spread(eta, phi, energy, radius: float, spots: int, rng):
@@ -134,11 +133,8 @@ def spread(eta, phi, energy, radius: float, spots: int, rng):
     u = rng.random((spots, len(eta)))
     distance = radius * np.sqrt(u / (1 - u))
     angle = 2 * np.pi * rng.random((spots, len(eta)))
-    return (
-        (eta + distance * np.cos(angle)).ravel(),
-        (phi + distance * np.sin(angle)).ravel(),
-        np.tile(energy / spots, spots),
-    )
+    eta, phi = eta + distance * np.cos(angle), phi + distance * np.sin(angle)
+    return eta.ravel(), phi.ravel(), np.tile(energy / spots, spots)
 
 
 def read_out(cells, stochastic: float, noise: float, constant: float, threshold, rng):
@@ -202,13 +198,11 @@ def _hcal_towers(n, event, eta, phi, energy, detector, rng) -> np.ndarray:
     column = np.floor(hits[1] / (PHI_PIXEL * TOWER_SIZE)).astype(int) % TOWERS_AROUND
     inside = (row >= 0) & (row < 2 * ETA_TOWERS)
     shape = (n, 2 * ETA_TOWERS, TOWERS_AROUND)
-    flat = np.ravel_multi_index(
-        (np.tile(event[lit], detector.spots)[inside], row[inside], column[inside]), shape
-    )
+    event = np.tile(event[lit], detector.spots)
+    flat = np.ravel_multi_index((event[inside], row[inside], column[inside]), shape)
     cells = np.bincount(flat, hits[2][inside], np.prod(shape)).reshape(shape)
-    return read_out(
-        cells, detector.hcal_stochastic, 0, detector.hcal_constant, detector.hcal_threshold, rng
-    )
+    resolution = detector.hcal_stochastic, 0, detector.hcal_constant
+    return read_out(cells, *resolution, detector.hcal_threshold, rng)
 
 
 def _hottest_tower(towers, jet_eta, jet_phi, detector) -> tuple[np.ndarray, np.ndarray]:
@@ -241,9 +235,8 @@ def _fill_crystals(n, event, eta, phi, weight, corner) -> np.ndarray:
 
 
 def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
-    efficiency = np.where(
-        particles.pt > 1, detector.track_efficiency, detector.track_efficiency_low
-    )
+    low, high = detector.track_efficiency_low, detector.track_efficiency
+    efficiency = np.where(particles.pt > 1, high, low)
     found = (
         (particles.charge != 0)
         & (particles.pt > detector.track_pt_min)
@@ -262,14 +255,8 @@ def _ecal(n, event, eta, phi, energy, corner, detector, rng) -> np.ndarray:
     cells = _fill_crystals(n, np.tile(event[lit], detector.spots), *hits, corner)
     rows = corner[0][:, None] - ETA_TOWERS * TOWER_SIZE + np.arange(IMAGE_SIZE) + 0.5
     cell_eta = PIXEL_WIDTH * rows[:, :, None]
-    return read_out(
-        cells,
-        detector.ecal_stochastic,
-        detector.ecal_noise,
-        detector.ecal_constant,
-        _ecal_thresholds(cells, cell_eta, detector),
-        rng,
-    )
+    resolution = detector.ecal_stochastic, detector.ecal_noise, detector.ecal_constant
+    return read_out(cells, *resolution, _ecal_thresholds(cells, cell_eta, detector), rng)
 
 
 def _ecal_thresholds(cells, cell_eta, detector) -> np.ndarray:

@@ -41,65 +41,46 @@ def _dark_mesons() -> Iterator[str]:
         yield f"{meson}:addChannel = 1 0.7 91 3 -3"
 
 
+GLUONS = Kind(GLUON, ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"), (21,))
+QUARKS = Kind(
+    QUARK,
+    (
+        "HardQCD:gg2qqbar = on",
+        "HardQCD:qq2qq = on",
+        "HardQCD:qqbar2qqbarNew = on",
+        "HardQCD:nQuarkNew = 3",  # new pairs are u, d or s
+    ),
+    (1, 2, 3),
+)
+W_BOSONS = Kind(NEITHER, ("WeakDoubleBoson:ffbar2WW = on", *TO_QUARKS), (24,))
+TOP_QUARKS = Kind(NEITHER, ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *TO_QUARKS), (6,))
+DARK_QUARKS = Kind(  # semi-visible jets: Cohen, Lisanti, Lou, arXiv:1503.00009
+    NEITHER,
+    (
+        "HiddenValley:ffbar2Zv = on",
+        "4900023:m0 = 300",  # GeV; so light that the jets have the pT of the qcd jets
+        "4900023:mWidth = 3",
+        "4900023:onMode = off",
+        "4900023:onIfAny = 4900101",
+        "HiddenValley:Ngauge = 3",
+        "HiddenValley:nFlav = 2",
+        "HiddenValley:FSR = on",
+        "HiddenValley:fragment = on",
+        "HiddenValley:alphaOrder = 1",
+        "HiddenValley:Lambda = 5",
+        "HiddenValley:pTminFSR = 5.5",
+        "HiddenValley:probVector = 0.5",
+        "4900101:m0 = 5",
+        *_dark_mesons(),
+    ),
+    (4900101,),
+)
 # qcd: light dijets as in the public file (arXiv:1902.08276); with pT hat from 90 to 170 GeV the
-# jets have its range of pT.
-# w, top: near the largest pT of the public file, about 337 GeV, where the decay products of a
-# W boson or a top quark just fit into one jet of larger radius.
-# dark: semi-visible jets (Cohen, Lisanti, Lou, arXiv:1503.00009) from a light mediator, so that
-# their pT is that of the qcd jets.
+# jets have its range of pT. w, top: near the end of that range, at about 337 GeV, a W boson or a
+# top quark is just boosted enough to fit into one jet of larger radius.
 PROCESSES = {
-    "qcd": Process(
-        (
-            Kind(GLUON, ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"), (21,)),
-            Kind(
-                QUARK,
-                (
-                    "HardQCD:gg2qqbar = on",
-                    "HardQCD:qq2qq = on",
-                    "HardQCD:qqbar2qqbarNew = on",
-                    "HardQCD:nQuarkNew = 3",  # new pairs are u, d or s
-                ),
-                (1, 2, 3),
-            ),
-        ),
-        (90, 170),
-    ),
-    "w": Process(
-        (Kind(NEITHER, ("WeakDoubleBoson:ffbar2WW = on", *TO_QUARKS), (24,)),),
-        (200, 320),
-        jet_radius=0.8,
-        jet_pt_min=180,
-    ),
-    "top": Process(
-        (Kind(NEITHER, ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *TO_QUARKS), (6,)),),
-        (250, 337),
-        jet_radius=1.0,
-        jet_pt_min=200,
-    ),
-    "dark": Process(
-        (
-            Kind(
-                NEITHER,
-                (
-                    "HiddenValley:ffbar2Zv = on",
-                    "4900023:m0 = 300",
-                    "4900023:mWidth = 3",
-                    "4900023:onMode = off",
-                    "4900023:onIfAny = 4900101",
-                    "HiddenValley:Ngauge = 3",
-                    "HiddenValley:nFlav = 2",
-                    "HiddenValley:FSR = on",
-                    "HiddenValley:fragment = on",
-                    "HiddenValley:alphaOrder = 1",
-                    "HiddenValley:Lambda = 5",
-                    "HiddenValley:pTminFSR = 5.5",
-                    "HiddenValley:probVector = 0.5",
-                    "4900101:m0 = 5",
-                    *_dark_mesons(),
-                ),
-                (4900101,),
-            ),
-        ),
-        None,
-    ),
+    "qcd": Process((GLUONS, QUARKS), (90, 170)),
+    "w": Process((W_BOSONS,), (200, 320), jet_radius=0.8, jet_pt_min=180),
+    "top": Process((TOP_QUARKS,), (250, 337), jet_radius=1.0, jet_pt_min=200),
+    "dark": Process((DARK_QUARKS,), None),
 }

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 BATCH = 250  # events generated at once
-# Larger |eta| of the partons is vetoed: of 2,600 jets from these, none had its centre in the barrel
+# Partons at larger |eta| are vetoed: none of 2,600 jets from them had its centre in the barrel
 PARTON_ETA_MAX = 1.8
 BEAMS = (
     "Print:quiet = on",
@@ -41,7 +41,7 @@ BEAMS = (
 )
 FAST_SHOWER_SETTINGS = (  # for hard collisions, of which every jet needs a new one
     "TimeShower:pTmin = 0.8",  # GeV; 0.5 is 1.6 times slower without visible effect on images
-    "TimeShower:QEDshowerByQ = off",  # photons from quarks: 10 % of the time, a 1 % effect
+    "TimeShower:QEDshowerByQ = off",  # photons from quarks: 10 % of the time for a 1 % effect
     "TimeShower:QEDshowerByL = off",
     "SpaceShower:QEDshowerByQ = off",
 )

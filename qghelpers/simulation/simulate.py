@@ -75,10 +75,10 @@ def simulate(
         file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=pt_hat or ())
         if pileup:
             load_pool(run)  # made once, before the workers need it
-        made = replace(PROCESSES[process], pt_hat=pt_hat)
+        source = replace(PROCESSES[process], pt_hat=pt_hat)
         chunk = file["X_jets"].chunks[0]
         blocks = [(start, min(BLOCK, jets - start)) for start in range(0, jets, BLOCK)]
-        tasks = [delayed(_block)(made, pileup, n, (seed, start), chunk) for start, n in blocks]
+        tasks = [delayed(_block)(source, pileup, n, (seed, start), chunk) for start, n in blocks]
         with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
             for (start, n), block in zip(blocks, run(tasks), strict=True):
                 hdf5.write_block(file, start, *block)
@@ -149,28 +149,23 @@ def _block(process: Process, pileup: float, jets: int, stream: tuple[int, int], 
     order, kinds = rng.permutation(jets), process.kinds
     with _alone:
         for i, kind in enumerate(kinds):
-            places = order[i :: len(kinds)]
-            for jet, pixels in _jets_of(kind, process, pileup, len(places), rng):
-                some, places = places[: len(pixels)], places[len(pixels) :]
-                images[some] = pixels
-                columns["y"][some] = kind.label
-                columns["pt"][some], columns["m0"][some] = jet["pt"], jet["mass"]
+            seed = int(rng.integers(1, 900_000_000))
+            collide = pythia.hard_collisions(kind, process.pt_hat, seed)
+            empty = order[i :: len(kinds)]
+            while len(empty):
+                events = collide(min(BATCH, 3 * len(empty) // 2 + 5))  # two in three give a jet
+                particles, jet = _matched(events, kind, process)
+                if pileup:
+                    others = rng.poisson(pileup, len(jet["pt"]))
+                    particles = Particles.join([particles, _pool().draw(others, rng)])
+                made, in_reach = jet_images(particles, jet["eta"], jet["phi"], Detector(), rng)
+                chosen = np.flatnonzero(in_reach)[: len(empty)]
+                filled, empty = empty[: len(chosen)], empty[len(chosen) :]
+                images[filled] = made[chosen]
+                columns["y"][filled] = kind.label
+                columns["pt"][filled] = jet["pt"][chosen]
+                columns["m0"][filled] = jet["mass"][chosen]
     return columns, hdf5.compressed(images, chunk)
-
-
-def _jets_of(kind: Kind, process: Process, pileup: float, count: int, rng: np.random.Generator):
-    """Yield `count` jets and their images, some at a time."""
-    collide = pythia.hard_collisions(kind, process.pt_hat, seed=int(rng.integers(1, 900_000_000)))
-    while count > 0:
-        events = collide(min(BATCH, 3 * count // 2 + 5))  # about two events in three give a jet
-        particles, jet = _matched(events, kind, process)
-        if pileup:
-            others = rng.poisson(pileup, len(jet["pt"]))
-            particles = Particles.join([particles, _pool().draw(others, rng)])
-        images, in_reach = jet_images(particles, jet["eta"], jet["phi"], Detector(), rng)
-        chosen = np.flatnonzero(in_reach)[:count]
-        yield {key: values[chosen] for key, values in jet.items()}, images[chosen]
-        count -= len(chosen)
 
 
 def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, np.ndarray]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.training.recipes import Recipe
@@ -109,6 +110,15 @@ def make_optimizer(model: JetAutoencoder, recipe: Recipe, engine: Engine) -> tor
     kind = getattr(torch.optim, recipe.optimizer)
     settings = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     return kind(model.parameters(), **settings, fused=engine.fused or None)
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, batches: int):
+    """The recipe's schedule of the learning rate, for epochs of this many batches."""
+    if recipe.schedule == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs, eta_min=recipe.lr_min)
+    if recipe.schedule == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(optimizer)
+    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * batches)
 
 
 # --- where: the processes

@@ -174,11 +174,7 @@ class FitSeams(Seams):
         self._interruption, self._saver = interruption, saver
 
     def after_forward(self, loss: float, what: str) -> None:
-        """Refuse a loss that is no number.
-
-        Raises:
-            FloatingPointError: it is infinite or NaN.
-        """
+        """Raise FloatingPointError if the loss is infinite or NaN."""
         if not abs(loss) < float("inf"):
             training = self._training
             batch = min(training.batch + 1, training.batches)
@@ -189,11 +185,7 @@ class FitSeams(Seams):
             )
 
     def after_batch(self, jets: int, loss: float) -> None:
-        """Move the bar; stop, or save, if any process asks for it.
-
-        Raises:
-            Stopped: someone has asked for it.
-        """
+        """Move the bar; stop (by `Stopped`) or save if any process asks for it."""
         self._bar.update(jets, loss)
         stop, save = self._any_process(self._interruption.is_set(), self._saver.is_due())
         if stop:
@@ -202,11 +194,7 @@ class FitSeams(Seams):
             self._saver.save()
 
     def after_validation_batch(self) -> None:
-        """Stop if any process asks for it.
-
-        Raises:
-            Stopped: someone has asked for it.
-        """
+        """Stop if any process asks for it."""
         (stop,) = self._any_process(self._interruption.is_set())
         if stop:
             raise Stopped

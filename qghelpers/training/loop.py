@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.optim import lr_scheduler
 
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.training import distributed
-from qghelpers.training.engine import Engine, draw_noise, make_optimizer, prepare
+from qghelpers.training.engine import Engine, draw_noise, make_optimizer, make_scheduler, prepare
 from qghelpers.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ class Training:
         """Train on the batches left in the current epoch, validate; a new row of `history`."""
         started = time.perf_counter() - self.seconds
         self._train(seams, started)
-        size = self.recipe.batch_size
-        size = min(size, CPU_VALIDATION) if self.fabric.device.type == "cpu" else size
-        validation = validate(self.model, self.validation, size, self.fabric, seams)
+        validation = validate(
+            self.model, self.validation, self.recipe.batch_size, self.fabric, seams
+        )
         seams.after_forward(validation["loss"], "validation loss")
         row = {"epoch": len(self.history) + 1, "lr": self.optimizer.param_groups[0]["lr"]}
         row |= {f"train_{name}": value / len(self.train) for name, value in self.sums.items()}
@@ -135,6 +134,7 @@ def validate(
     model.eval()
     shard = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = next(model.parameters()).device
+    batch_size = min(batch_size, CPU_VALIDATION) if device.type == "cpu" else batch_size
     sums: dict[str, float] = {}
     for start, images in enumerate(jets.batches(batch_size, shard=shard)):
         noise = draw_noise(model, min(batch_size, len(jets) - start * batch_size), shard)
@@ -150,12 +150,3 @@ def total(losses: dict[str, Tensor], fabric: "Fabric | None" = None) -> dict[str
     if fabric is None or fabric.world_size == 1:
         return sums
     return dict(zip(sums, distributed.summed(fabric, sums.values()), strict=True))
-
-
-def make_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, batches: int):
-    """The recipe's schedule of the learning rate, for epochs of this many batches."""
-    if recipe.schedule == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs, eta_min=recipe.lr_min)
-    if recipe.schedule == "plateau":
-        return lr_scheduler.ReduceLROnPlateau(optimizer)
-    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * batches)

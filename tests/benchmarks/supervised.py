@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 import qghelpers as qg
-from qghelpers.analysis.anomaly import auc
+from qghelpers.analysis.metrics import auc
 from qghelpers.simulation.simulate import simulate
 
 TRAIN, TEST = 12_000, 3000

@@ -28,14 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import qghelpers as qg
 from qghelpers.analysis import baselines
-from qghelpers.networks.unet import l1_loss
-from qghelpers.networks.vae import vae_loss
+from qghelpers.analysis.latent import code_size
 from qghelpers.simulation.simulate import simulate
-from qghelpers.training import devices
-from qghelpers.training.engine import kept_memory
-from qghelpers.training.interruption import Interruption
-from qghelpers.training.loop import Saver, Training
-from qghelpers.training.progress import Bar
+from qghelpers.training.engine import kept_memory, start
+from qghelpers.training.loop import Seams, Training
 
 SIMULATED, SEED = 25_000, 606
 JETS = 20_000  # in memory
@@ -43,7 +39,6 @@ BATCH = 128
 BATCHES = {"unet": 6, "vae": 12}  # in a turn of the naive pipeline: half a minute
 OURS_LONGER = 3  # times as many in a turn of ours, which then takes about as long
 TURNS = 9
-LATENT = {"unet": 64, "vae": 32}  # numbers in the bottleneck
 LIMIT = 6250  # jets of which four in five are trained on, in the race for quality
 RESULTS = Path(__file__).parent / "results"
 
@@ -90,18 +85,15 @@ def ours(network: str, recipe: str, path: Path):
     torch.manual_seed(0)
     model = qg.build(network, recipe)
     model.scaling.fit(train)
-    if hasattr(model, "start_from"):
-        model.start_from(jets)
+    model.prepare(jets)
     plain = qg.get_recipe(network, "reference", epochs=1000)
-    fabric, engine = devices.start(qg.Engine(), model, train.images(range(BATCH)), 10**9)
+    fabric, engine = start(qg.Engine(), model, train.images(range(BATCH)), 10**9)
     training = Training(fabric, engine, model, plain, train, jets[-BATCH:], seed=0)
-    bar, saver = Bar(plain, len(train), 0, shown=False), Saver(training, None, 60)
 
     def turn(_: int) -> float:
-        training.epoch(bar, Interruption(), saver)
-        return training.history[-1]["images_per_second"]
+        return training.epoch(Seams())["images_per_second"]
 
-    return turn, engine.chosen()
+    return turn, engine.measured_choices()
 
 
 def worker(kind: str, network: str, recipe: str, path: str) -> None:
@@ -199,32 +191,35 @@ def throughput(network: str, path: Path) -> float:
 # --- how soon the fast recipe reaches the loss that the reference recipe ends with
 
 
+@torch.no_grad()
 def in_reference_space(model, network: str, zscore: qg.ZScore, jets: qg.JetImages) -> float:
     """The reference recipe's validation loss, of another recipe's network."""
     model.eval()
+    reference = qg.build(network, "reference")
     total = 0.0
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.random.fork_rng():
         torch.manual_seed(0)
         for images in jets.batches(BATCH):
-            scaled = model.scaling(images)
-            if network == "unet":
-                found, parts = model(scaled), ()
-            else:
-                found, *parts = model(scaled)
+            found, *parts = as_tuple(model(model.scaling(images)))
             found = zscore(model.scaling.inverse(found))
-            loss = (vae_loss if parts else l1_loss)(zscore(images), found, *parts)
-            total += loss["loss"].sum().item()
+            if parts:
+                loss = qg.vae_loss(zscore(images), found, *parts)["loss"]
+            else:
+                loss = reference.error(zscore(images), found)
+            total += loss.sum().item()
     return total / len(jets)
 
 
-def without_a_network(baseline: baselines.Baseline, network: str, jets: qg.JetImages) -> float:
+def as_tuple(found) -> tuple:
+    return found if isinstance(found, tuple) else (found,)
+
+
+@torch.no_grad()
+def without_a_network(baseline, network: str, jets: qg.JetImages) -> float:
     """This network's loss of what a formula makes of the jets; there is no divergence in it."""
-    total = 0.0
+    error, total = qg.build(network, "reference").error, 0.0
     for images in jets.batches(BATCH):
-        wanted, found = baseline.scaling(images), baseline.reconstruct(images)
-        unet = network == "unet"
-        loss = l1_loss(wanted, found)["loss"] if unet else (found - wanted).square()
-        total += loss.sum().item()
+        total += error(baseline.scaling(images), baseline.reconstruct(images)).sum().item()
     return total / len(jets)
 
 
@@ -251,7 +246,8 @@ def race(network: str, path: Path, naive_speed: float) -> None:
         f"  reference, naive: {goal[-1]:.6g} after {len(goal)} epochs (lowest {min(goal):.6g}), "
         f"{naive_seconds:.0f} s"
     )
-    for name, baseline in baselines.usual(zscore, train, LATENT[network]).items():
+    rivals = baselines.all_baselines(zscore, train, code_size(model))
+    for name, baseline in rivals.items():
         print(f"  {name}: {without_a_network(baseline, network, validation):.6g}")
     for second, loss in zip(seconds, losses, strict=True):
         if loss <= goal[-1]:

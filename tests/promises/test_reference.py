@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 import qghelpers as qg
 from qghelpers.training import recipes
-from qghelpers.training.engine import make_optimizer
-from qghelpers.training.loop import make_scheduler
+from qghelpers.training.engine import make_optimizer, make_scheduler
 
 
 @pytest.fixture
