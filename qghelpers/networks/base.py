@@ -157,7 +157,7 @@ def rebuild(config: dict[str, Any]) -> JetAutoencoder:
 
 
 def check_contract(model: nn.Module, images: Tensor) -> None:
-    """Try the network on some images, and say what it lacks of the contract.
+    """Try the network on some images, and say what it lacks; random numbers are left alone.
 
     Args:
         model: any module; it is left in evaluation mode.
@@ -172,7 +172,7 @@ def check_contract(model: nn.Module, images: Tensor) -> None:
         lacking = [part for part in wanted if not callable(getattr(model, part, None))]
         what = f"; it lacks {', '.join(lacking)}" if lacking else ""
         raise TypeError(f"{name} is no qghelpers.JetAutoencoder: derive it from that class{what}")
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         losses = model.eval().loss(images)
         code, image = model.encode(images), model.reconstruct(images)
     shapes = {part: tuple(values.shape) for part, values in losses.items()}

@@ -67,8 +67,7 @@ def fit(
         FloatingPointError: the loss is no longer a number; the model has the weights of the
             last epoch's end.
     """
-    with torch.random.fork_rng(devices=[]):
-        check_contract(model, train.images(slice(2)))
+    check_contract(model, train.images(slice(2)))
     recipe = recipe or DEFAULT_RECIPES.get(model.name, Recipe())
     if recipe.batch_size > len(train):
         raise ValueError(
@@ -88,13 +87,14 @@ def fit(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: take a larger batch_size"
             )
-        if out is not None:
-            action = runs.start if before is None else runs.take_up
-            runs.on_first_process(fabric, action, Path(out), config)
         if before is None:
+            if out is not None:
+                runs.on_first_process(fabric, runs.start, Path(out), config)
             if resume and first:
                 tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
             model.prepare(train)
+        else:
+            runs.on_first_process(fabric, runs.remove_partial_files, Path(out))
         if fabric.device.type != "cpu":  # dense images are then made where they are needed
             train, validation = train.to(fabric.device), validation.to(fabric.device)
         torch.manual_seed(seed)

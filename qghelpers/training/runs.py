@@ -79,11 +79,6 @@ def start(folder: Path, config: dict[str, Any]) -> None:
     write_json(folder / "config.json", config)
 
 
-def take_up(folder: Path, config: dict[str, Any]) -> None:
-    """Go on with the run in the folder, whose `config.json` this is."""
-    remove_partial_files(folder)
-
-
 def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process has left half written."""
     for path in folder.glob(".*.part"):
@@ -91,7 +86,7 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise `DataError` if the folder holds a training."""
+    """Raise `qghelpers.DataError` if the folder holds a training."""
     if any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt")):
         raise DataError(
             f"{folder} holds a training already: --resume goes on with it, --overwrite replaces it"
@@ -130,7 +125,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """The `config.json` of a run.
 
     Raises:
-        DataError: there is none, or it is damaged.
+        qghelpers.DataError: there is none, or it is damaged.
     """
     path = Path(folder) / "config.json"
     try:
@@ -162,7 +157,7 @@ def load_run(folder: str | Path, which: str = "last") -> JetAutoencoder:
             lowest validation loss.
 
     Raises:
-        DataError: this is no run folder, or its files are damaged.
+        qghelpers.DataError: this is no run folder, or its files are damaged.
     """
     files = {"last": "model.safetensors", "best": "best.safetensors"}
     return load_weights(read_config(folder), Path(folder) / files[which])
@@ -172,7 +167,7 @@ def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
     """The network that `config` describes, with the weights in `path`, on the CPU.
 
     Raises:
-        DataError: they are damaged, or another network's.
+        qghelpers.DataError: they are damaged, or another network's.
     """
     try:
         model = rebuild(config)
@@ -220,7 +215,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     the other can be read.
 
     Raises:
-        DataError: there are checkpoints, but all are damaged.
+        qghelpers.DataError: there are checkpoints, but all are damaged.
     """
     damage = []
     for name in ("last.ckpt", "previous.ckpt"):
@@ -254,7 +249,7 @@ def load_resume_state(folder: str | Path | None, config: dict[str, Any]) -> dict
 
     Raises:
         ValueError: no folder is given.
-        DataError: the folder holds another training, or nothing that can be read.
+        qghelpers.DataError: the folder holds another training, or nothing that can be read.
     """
     if folder is None:
         raise ValueError("resume needs the run folder: pass out=")
