@@ -1,5 +1,6 @@
 """The command line works end to end, and a user's mistake costs one clear line."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -210,3 +211,34 @@ def test_of_several_processes_the_first_alone_speaks(capfd, monkeypatch, variabl
     monkeypatch.setenv(variable, rank)
     assert main(["simulate", "/none/jets.hdf5", "--jets", "5"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == lines
+
+
+def test_the_options_of_train_are_the_fields_of_recipe_and_engine(capfd):
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--help"])
+    assert exit_.value.code == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    for kind in (qg.Recipe, qg.Engine):
+        for field in dataclasses.fields(kind):
+            option = f"--{field.name.replace('_', '-')}"
+            assert f" {option} " in shown or f" {option}, " in shown
+    assert "unet, vae" in shown
+    assert "of the optimiser" in shown  # the help is that of the docstring
+
+
+def test_options_reach_the_training(sample_file, tmp_path):
+    out = tmp_path / "run"
+    options = ["--limit", "100", "--epochs", "1", "--batch-size", "40", "--lr", "0.001"]
+    options += ["--weight-decay", "0.5", "--schedule", "cosine", "--lr-min", "1e-5"]
+    options += ["--optimizer", "Adam", "--no-fused", "--no-channels-last", "--precision", "32-true"]
+    assert main(["train", "unet", "--data", str(sample_file), "--out", str(out), *options]) == 0
+    recipe = json.loads((out / "config.json").read_text())["recipe"]
+    assert recipe == {
+        "optimizer": "Adam",
+        "lr": 0.001,
+        "schedule": "cosine",
+        "epochs": 1,
+        "batch_size": 40,
+        "weight_decay": 0.5,
+        "lr_min": 1e-5,
+    }
