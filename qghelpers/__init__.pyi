@@ -16,8 +16,8 @@ from .data.jets import JetImages as JetImages
 from .load import home as home
 from .load import load_jets as load_jets
 from .networks.base import JetAutoencoder as JetAutoencoder
-from .networks.scaling import LogScale as LogScale
-from .networks.scaling import ZScore as ZScore
+from .networks.layers import LogScale as LogScale
+from .networks.layers import ZScore as ZScore
 from .networks.unet import UNetAutoencoder as UNetAutoencoder
 from .networks.vae import VAE as VAE
 from .networks.vae import vae_loss as vae_loss

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder
+from qghelpers.networks.layers import scaled_zero
 from qghelpers.networks.pca import BATCH, PrincipalComponents
-from qghelpers.networks.scaling import scaled_zero
 
 __all__ = ["Baseline", "all_baselines", "mean", "pca", "zero", "zero_loss"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>

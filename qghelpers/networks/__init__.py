@@ -1,8 +1,8 @@
 """Networks and their losses: plain `torch.nn`, no files and no training loop.
 
 `base` is the contract between networks and everything else, `JetAutoencoder`, and the registry.
-`vae` and `unet` are the networks of the lessons, built from `layers`; `pca` and `sparse_vae` are
-our own beside them. A `scaling` is the first layer of each. This room needs only `data`.
+`vae` and `unet` are the networks of the lessons, built from `layers`; `pca` and `sparse_vae` hold
+networks of our own. This folder imports only from `data`.
 """
 
 import importlib

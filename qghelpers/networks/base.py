@@ -1,4 +1,4 @@
-"""The contract between networks and everything else, and the registry of networks."""
+"""What every network must provide, and the registry of networks."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qghelpers.networks.scaling import make_scaling
+from qghelpers.networks.layers import make_scaling
 
 if TYPE_CHECKING:
     from qghelpers.data.jets import JetImages
@@ -109,7 +109,7 @@ class JetAutoencoder(nn.Module, ABC):
         return self.reconstruct_energy(images)
 
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
-        """What the loss counts between an image and its reconstruction, both scaled: `(n,)`.
+        """The reconstruction part of the loss, `(n,)`, of scaled images and reconstructions.
 
         The sum of squared errors over the pixels unless overridden.
         """
@@ -124,7 +124,7 @@ class JetAutoencoder(nn.Module, ABC):
         return None
 
     def prepare(self, train: "JetImages") -> None:
-        """Fit what is not trained, besides the scaling, once before the first batch."""
+        """Fit parts that are not trained by gradients, such as PCA, once before training."""
 
 
 def class_path(cls: type) -> str:

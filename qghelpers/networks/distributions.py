@@ -17,7 +17,7 @@ from torch.distributions import Gamma
 from torch.nn import functional as F
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, SMALLEST_DEPOSITS, TOWER_SIZE
-from qghelpers.networks.scaling import LogScale
+from qghelpers.networks.layers import LogScale
 
 WEIGHT_OF_TOTALS = 20.0  # with 1 the number of lit pixels is hardly learnt
 TILT_ITERATIONS = 10  # each one shrinks the gap by the mean probability of the lit pixels
@@ -27,7 +27,7 @@ PRIOR_LEVELS = np.linspace(0, 1, 201)  # shares of the jets whose quantiles the 
 class Gaussian(nn.Module):
     r"""A Gaussian whose standard deviation is learnt, one for each channel: a calibrated decoder.
 
-    Squared errors are weighted with $1 / 2\sigma^2$, so $2\sigma^2$ is what beta is without it
+    Squared errors are weighted with $1 / 2\sigma^2$, so $2\sigma^2$ plays the role of beta
     (Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated
     Decoders", arXiv:2006.13202).
     """
@@ -53,7 +53,7 @@ class Gaussian(nn.Module):
         """The mean image in GeV/100; noise in every pixel would make it no more jet-like."""
         return scaling.inverse(maps)
 
-    mean_energy = sharp = sample  # a Gaussian knows of no other image
+    mean_energy = sharp = sample  # a Gaussian has only its mean image
 
     def totals(self, scaled: Tensor) -> Tensor:
         """No sums: `(n, 0)`."""

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from qghelpers.data.jets import JetImages
 from qghelpers.data.layout import IMAGE_SHAPE, IMAGE_SIZE
-from qghelpers.networks.layers import Crop
-from qghelpers.networks.scaling import scaled_zero
+from qghelpers.networks.layers import Crop, scaled_zero
 from qghelpers.networks.vae import SIDE, VAE
 
 BATCH = 256
@@ -41,7 +40,7 @@ class PrincipalComponents(nn.Module):
         self.spread = nn.Parameter(torch.ones(components), requires_grad=False)
 
     def fit(self, scaling: nn.Module, train: JetImages) -> "PrincipalComponents":
-        """Take the components from all of `train`; where it has too few, the last numbers stay 0.
+        """Take the components from all of `train`; with too few jets the last ones stay 0.
 
         Most pixels are zero, so the images fit into memory as a sparse matrix.
 

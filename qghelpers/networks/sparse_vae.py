@@ -1,4 +1,4 @@
-"""A VAE made for sparse images: learnt noise, towers, pixels that are lit or not."""
+"""A VAE for sparse images: it asks which pixels are lit, on the grid of the HCAL towers."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
     """A VAE on the detector's own grid, with the log scaling.
 
     125 pixels are 25 towers of 5, and 25 towers are 5 times 5: encoder and decoder go in these
-    steps, and HCAL comes out as towers. The posterior's variance stays below 1, the prior's.
+    steps, and HCAL comes out as towers. The posterior's variance stays below that of the prior, 1.
 
     Args:
         latent_dim: size of the latent space.

@@ -32,7 +32,7 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
     Args:
         scaling: "zscore" or "log".
         skips: whether each skip connection is open, from the deepest (8 pixels a side) to the
-            shallowest (63). A closed one hands over zeros; the attribute can be changed later.
+            shallowest (63). A closed one passes zeros; the attribute can be changed later.
     """
 
     def __init__(self, scaling: str = "zscore", skips: Sequence[bool] = (True,) * 4) -> None:
@@ -104,7 +104,7 @@ class MaskedUNet(UNetAutoencoder, name="masked-unet"):
         return torch.rand(n, 1, TOWERS_PER_SIDE, TOWERS_PER_SIDE)
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`l1_loss` of whole images, of which training shows a part, with shape `(n,)`."""
+        """`l1_loss` with the whole images, `(n,)`; in training, the input is masked."""
         if not self.training:
             return super().loss(images)
         noise = self.draw_noise(len(images)) if noise is None else noise

@@ -35,9 +35,14 @@ def vae_loss(
     Returns:
         `loss`, `reconstruction` and `kl`, each with shape `(n,)`.
     """
-    error = F.mse_loss(reconstruction.float(), images, reduction="none").sum(dim=(1, 2, 3))
+    error = squared_error(images, reconstruction)
     kl = kl_divergence(mu, log_variance)
     return {"loss": error + beta * kl, "reconstruction": error, "kl": kl}
+
+
+def squared_error(images: Tensor, reconstruction: Tensor) -> Tensor:
+    """Sum of squared errors over the pixels of each image, `(n,)`; of shapes `(n, 3, H, W)`."""
+    return F.mse_loss(reconstruction.float(), images, reduction="none").sum(dim=(1, 2, 3))
 
 
 def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
@@ -59,7 +64,8 @@ def reparameterise(mu: Tensor, log_variance: Tensor, noise: Tensor | None = None
 
     Args:
         mu, log_variance: of the posterior.
-        noise: standard normal numbers; drawn here if None.
+        noise: standard normal numbers; drawn here if None. `fit` draws them for a whole batch, so
+            that they do not depend on the number of processes.
     """
     noise = torch.randn(mu.shape) if noise is None else noise
     return mu + torch.exp(0.5 * log_variance) * noise.to(mu.device)
@@ -114,7 +120,11 @@ class VAE(JetAutoencoder, name="vae"):
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
         """`vae_loss` of images in GeV/100."""
         scaled = self.scaling(images)
-        return vae_loss(scaled, *self(scaled, noise), self.beta)
+        reconstruction, mu, log_variance = self(scaled, noise)
+        return vae_loss(scaled, reconstruction, mu, log_variance, self.beta)
+
+    def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
+        return squared_error(scaled, reconstruction)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, `(n, latent_dim)` each, of images in GeV/100."""

@@ -7,7 +7,7 @@ from qghelpers.data.layout import GLUON, NEITHER, QUARK
 
 __all__ = ["PROCESSES", "Kind", "Process"]
 
-TO_QUARKS = ("24:onMode = off", "24:onIfAny = 1 2 3 4 5")  # W bosons decay to quarks only
+W_TO_QUARKS = ("24:onMode = off", "24:onIfAny = 1 2 3 4 5")  # W bosons decay to quarks only
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ QUARKS = Kind(
     ),
     (1, 2, 3),
 )
-W_BOSONS = Kind(NEITHER, ("WeakDoubleBoson:ffbar2WW = on", *TO_QUARKS), (24,))
-TOP_QUARKS = Kind(NEITHER, ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *TO_QUARKS), (6,))
+W_BOSONS = Kind(NEITHER, ("WeakDoubleBoson:ffbar2WW = on", *W_TO_QUARKS), (24,))
+TOP_QUARKS = Kind(NEITHER, ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *W_TO_QUARKS), (6,))
 DARK_QUARKS = Kind(  # semi-visible jets: Cohen, Lisanti, Lou, arXiv:1503.00009
     NEITHER,
     (

@@ -2,7 +2,7 @@
 
 `recipes` says how each network is built and trained; `fit` is what users call; `loop` holds the
 training loop itself; `engine` how it is computed on this machine; `distributed` what several
-processes need; `runs` the run folder; `watch` progress bar, TensorBoard and Ctrl-C.
+processes need; `runs` the run folder; `watch` TensorBoard.
 """
 
 import lazy_loader

@@ -57,7 +57,7 @@ def _normalise(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all processes; since each one's loss depends on it, so does the gradient sum."""
+    """Sum over all processes; gradients are summed, too, since every process's loss uses it."""
 
     @staticmethod
     def forward(ctx, ours: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder, check_contract, description
 from qghelpers.training import distributed, runs
 from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
-from qghelpers.training.loop import Seams, Training
+from qghelpers.training.loop import Callbacks, Training
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
 
@@ -37,7 +37,7 @@ def fit(
     progress: bool = True,
     **notes: Any,
 ) -> runs.History:
-    """Train `model` in place, its scaling included, which is fitted on `train` alone.
+    """Train `model` in place; its scaling is fitted on `train` only.
 
     It ends on the CPU, in evaluation mode, with the last weights. Ctrl-C (or SIGTERM) stops it
     after the current batch, with all saved in `out`; a second Ctrl-C does not wait for that.
@@ -48,7 +48,7 @@ def fit(
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
         out: run folder to fill, see `runs`; an earlier run in it is replaced.
-        resume: go on where `out` was left, to the same weights as if it had not been left; from
+        resume: continue the run in `out`, with the result of one that was never interrupted; from
             the start if nothing was saved yet.
         engine: where and how to compute; what is fastest here unless given.
         save_every: seconds after which the state is saved within an epoch.
@@ -140,9 +140,9 @@ def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress
     bar = Bar(recipe, len(training.train), done, progress)
     try:
         with interruptible() as interruption, bar, shared:
-            seams = FitSeams(training, bar, interruption, saver)
+            callbacks = FitCallbacks(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
-                bar.epoch(training.epoch(seams))
+                bar.epoch(training.epoch(callbacks))
                 saver.save(epoch_done=True)
                 good = copy.deepcopy(model.state_dict())
                 for watcher in watch:
@@ -164,7 +164,7 @@ class Stopped(Exception):
     """A stop was requested; raised between batches."""
 
 
-class FitSeams(Seams):
+class FitCallbacks(Callbacks):
     """Checks the loss, moves the bar, stops on request, saves by the clock."""
 
     def __init__(
@@ -173,7 +173,7 @@ class FitSeams(Seams):
         self._training, self._bar = training, bar
         self._interruption, self._saver = interruption, saver
 
-    def after_forward(self, loss: float, what: str) -> None:
+    def check_loss(self, loss: float, what: str) -> None:
         """Raise FloatingPointError if the loss is infinite or NaN."""
         if not abs(loss) < float("inf"):
             training = self._training
@@ -212,7 +212,7 @@ class Saver:
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether the last time is long enough ago."""
+        """Whether `every` seconds have passed since the last save."""
         return self.folder is not None and time.monotonic() - self._last >= self._every
 
     def save(self, epoch_done: bool = False) -> None:
@@ -271,7 +271,7 @@ class Bar:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Note SIGINT (Ctrl-C) and SIGTERM (from a batch system) instead of obeying them.
+    """Record SIGINT (Ctrl-C) and SIGTERM (from a batch system) instead of stopping at once.
 
     A second SIGINT raises KeyboardInterrupt at once. Outside the main thread, where Python does
     not deliver signals, nothing changes.

@@ -1,5 +1,6 @@
 """The training loop: batch, forward, backward, step; then validation and schedule."""
 
+import math
 import time
 import warnings
 from contextlib import nullcontext
@@ -20,21 +21,25 @@ if TYPE_CHECKING:
 CPU_VALIDATION = 32  # images at a time on a CPU: float32 takes twice the memory of bf16
 
 
-class Seams:
-    """What happens between the steps of the loop: nothing, unless overridden as in `fit`."""
+class Callbacks:
+    """Called between the steps of the loop; they do nothing by default. `fit` has its own."""
 
-    def after_forward(self, loss: float, what: str) -> None:
-        """The mean `loss` of a batch is known; no weight has been changed by it as yet."""
+    def check_loss(self, loss: float, what: str) -> None:
+        """The mean loss of a batch, before the optimiser's step, or that of all validation jets."""
 
     def after_batch(self, jets: int, loss: float) -> None:
-        """The weights have been changed by this many jets, with this mean loss."""
+        """After the optimiser's step for this many jets, with this mean loss."""
 
     def after_validation_batch(self) -> None:
-        """A batch has been validated."""
+        """After each batch of validation jets."""
 
 
 class Training:
-    """A training, epoch by epoch; `batch` counts the batches done in the current one."""
+    """The state of one training run, and its epochs.
+
+    `batch` counts the batches done in the current epoch; `shard` is (this process, all processes);
+    `_loss` and `_optimizer` are the model's loss and the optimiser as Fabric wraps them.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,7 @@ class Training:
         self.fabric, self.engine, self.model, self.recipe = fabric, engine, model, recipe
         self.train, self.validation, self.seed = train, validation, seed
         self.shard = fabric.global_rank, fabric.world_size
-        self.batches = -(-len(train) // recipe.batch_size)
+        self.batches = math.ceil(len(train) / recipe.batch_size)
         loss = prepare(model, engine).to(fabric.device)
         self.optimizer = make_optimizer(model, recipe, engine)
         self.scheduler = make_scheduler(self.optimizer, recipe, self.batches)
@@ -58,18 +63,18 @@ class Training:
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        """Begin to count batches, time and the parts of the loss anew."""
+        """Reset the counters of batches, time and loss."""
         self.batch, self.seconds, self.sums = 0, 0.0, {}
         self.random = torch.get_rng_state()
 
-    def epoch(self, seams: Seams) -> dict[str, float]:
+    def epoch(self, callbacks: Callbacks) -> dict[str, float]:
         """Train on the batches left in the current epoch, validate; a new row of `history`."""
         started = time.perf_counter() - self.seconds
-        self._train(seams, started)
+        self._train(callbacks, started)
         validation = validate(
-            self.model, self.validation, self.recipe.batch_size, self.fabric, seams
+            self.model, self.validation, self.recipe.batch_size, self.fabric, callbacks
         )
-        seams.after_forward(validation["loss"], "validation loss")
+        callbacks.check_loss(validation["loss"], "validation loss")
         row = {"epoch": len(self.history) + 1, "lr": self.optimizer.param_groups[0]["lr"]}
         row |= {f"train_{name}": value / len(self.train) for name, value in self.sums.items()}
         row |= {f"validation_{name}": value for name, value in validation.items()}
@@ -80,8 +85,8 @@ class Training:
         self.start_epoch()
         return row
 
-    def _train(self, seams: Seams, started: float) -> None:
-        """One step of the optimiser for each batch."""
+    def _train(self, callbacks: Callbacks, started: float) -> None:
+        """One step of the optimiser for each batch; a one-cycle schedule steps here, too."""
         size, world = self.recipe.batch_size, self.fabric.world_size
         order = self.seed + len(self.history)  # a new order of the jets in each epoch
         self._loss.train()
@@ -92,7 +97,7 @@ class Training:
                 losses = self._forward(images, jets)
                 sums = total(losses, self.fabric)
                 loss = sums["loss"] / jets
-                seams.after_forward(loss, "loss")
+                callbacks.check_loss(loss, "loss")
                 self._optimizer.zero_grad()
                 # the mean over the batch; Fabric averages the gradients of the processes
                 self.fabric.backward(losses["loss"].sum() * (world / jets))
@@ -103,7 +108,7 @@ class Training:
             self.batch += 1
             self.seconds = time.perf_counter() - started
             self.random = torch.get_rng_state()
-            seams.after_batch(jets, loss)
+            callbacks.after_batch(jets, loss)
 
     def _forward(self, images: Tensor, jets: int) -> dict[str, Tensor]:
         """The parts of the loss, `(n,)` each, of this process's images of a batch of `jets`."""
@@ -114,6 +119,7 @@ class Training:
             return self._loss(images, *noise)
 
     def _step_schedule(self, validation_loss: float) -> None:
+        """One step of a schedule that changes after each epoch."""
         with warnings.catch_warnings():  # a resumed optimiser may not have made a step as yet
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             if self.recipe.schedule == "plateau":
@@ -128,7 +134,7 @@ def validate(
     jets: JetImages,
     batch_size: int,
     fabric: "Fabric | None" = None,
-    seams: Seams | None = None,
+    callbacks: Callbacks | None = None,
 ) -> dict[str, float]:
     """Mean over `jets` of every part of the network's loss, in evaluation mode and float32."""
     model.eval()
@@ -136,11 +142,11 @@ def validate(
     device = next(model.parameters()).device
     batch_size = min(batch_size, CPU_VALIDATION) if device.type == "cpu" else batch_size
     sums: dict[str, float] = {}
-    for start, images in enumerate(jets.batches(batch_size, shard=shard)):
-        noise = draw_noise(model, min(batch_size, len(jets) - start * batch_size), shard)
+    for batch, images in enumerate(jets.batches(batch_size, shard=shard)):
+        noise = draw_noise(model, min(batch_size, len(jets) - batch * batch_size), shard)
         for name, value in total(model.loss(images.to(device), *noise), fabric).items():
             sums[name] = sums.get(name, 0.0) + value
-        (seams or Seams()).after_validation_batch()
+        (callbacks or Callbacks()).after_validation_batch()
     return {name: value / len(jets) for name, value in sums.items()}
 
 

@@ -1,9 +1,9 @@
 """The recipes: how each network is built and how it is trained.
 
-`reference` is the baseline: what the documents that this project grew out of describe.
+`reference` is the baseline: the two descriptions that this project started from.
 `fast` is this project's own, found by trying on simulated jets: it minimises the same loss, and
 reaches what `reference` ends with in fewer epochs (`benchmark training`); the VAE starts from the
-principal components of the jets, the best linear autoencoder. Change it here.
+principal components of the jets, the best linear autoencoder. Edit `RECIPES` to change it.
 `sparse`, of the VAE alone, minimises another loss, made for images of which most pixels are zero.
 `masked`, of the U-Net alone, shows it a tenth of each jet and asks for all of it.
 """

@@ -4,7 +4,7 @@
 |---|---|
 | `config.json` | what was trained how, and on which jets |
 | `history.csv` | how it went, a row for each epoch |
-| `model.safetensors` | the weights of the last epoch's end and nothing else |
+| `model.safetensors` | the weights after the last epoch, and nothing else |
 | `best.safetensors` | those of the epoch with the lowest validation loss |
 | `last.ckpt` | all that a resume needs, from an epoch's end or its middle |
 | `previous.ckpt` | the one before, in case the last is damaged |
@@ -211,8 +211,8 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """What `last.ckpt` holds, or if it is damaged `previous.ckpt`; None if there is neither.
 
-    Tensors and plain values only, so no code can hide in it. A damaged `last.ckpt` is removed if
-    the other can be read.
+    Tensors and plain values only, so that loading cannot run code. A damaged `last.ckpt` is
+    removed if the other can be read.
 
     Raises:
         qghelpers.DataError: there are checkpoints, but all are damaged.

@@ -31,7 +31,7 @@ from qghelpers.analysis import baselines
 from qghelpers.analysis.latent import code_size
 from qghelpers.simulation.simulate import simulate
 from qghelpers.training.engine import kept_memory, start
-from qghelpers.training.loop import Seams, Training
+from qghelpers.training.loop import Callbacks, Training
 
 SIMULATED, SEED = 25_000, 606
 JETS = 20_000  # in memory
@@ -91,7 +91,7 @@ def ours(network: str, recipe: str, path: Path):
     training = Training(fabric, engine, model, plain, train, jets[-BATCH:], seed=0)
 
     def turn(_: int) -> float:
-        return training.epoch(Seams())["images_per_second"]
+        return training.epoch(Callbacks())["images_per_second"]
 
     return turn, engine.measured_choices()
 

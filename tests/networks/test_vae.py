@@ -65,6 +65,14 @@ def test_vae_loss_is_the_loss_that_is_trained(jets, monkeypatch):
     assert model.loss(images, noise)["loss"].tolist() == [7, 7, 7]
 
 
+def test_the_error_is_the_reconstruction_part_of_the_loss(jets):
+    """`zero_loss` and the dashed line of loss curves rest on the one, training on the other."""
+    model, images = small_vae().eval(), jets.images([0, 1, 2])
+    noise, scaled = model.draw_noise(3), model.scaling(images)
+    decoded, _, _ = model(scaled, noise)
+    assert torch.equal(model.error(scaled, decoded), model.loss(images, noise)["reconstruction"])
+
+
 def test_images_are_drawn_from_the_standard_normal_in_the_files_units(jets):
     model = small_vae().eval()
     model.scaling.fit(jets)

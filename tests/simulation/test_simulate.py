@@ -235,7 +235,7 @@ def test_the_window_of_parton_momenta_can_be_chosen(tmp_path):
         ({"jets": 0}, "jets and workers start at 1"),
         ({"pileup": -1}, "pile-up is -1: choose a number from 0 to 200"),
         ({"pileup": float("nan")}, "pile-up is nan"),
-        ({"process": "higgs"}, "no process higgs: there are qcd, w, top, dark"),
+        ({"process": "higgs"}, f"no process higgs: there are {', '.join(PROCESSES)}"),
         ({"pt_hat": (20, 30)}, "choose a window between 70 and 1500 GeV"),
         ({"pt_hat": (300, 200)}, "choose a window between 70 and 1500 GeV"),
         ({"pt_hat": (100, 200), "process": "dark"}, "dark jets come from a decay"),
