@@ -104,14 +104,8 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
         norm = LogNorm(COLOUR_FLOOR * top, top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
             shown = np.ma.masked_less(pixels, COLOUR_FLOOR * top)
-            mesh = ax.imshow(
-                shown.T,
-                norm=norm,
-                origin="lower",
-                extent=(-HALF, HALF, -HALF, HALF),
-                cmap=COLOUR_MAP,
-                interpolation="nearest",
-            )
+            place = {"origin": "lower", "extent": (-HALF, HALF, -HALF, HALF)}
+            mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
         figure.colorbar(mesh, ax=axes[:, column], label="GeV per pixel", shrink=0.9)
@@ -215,12 +209,8 @@ def scatter_by_label(points: np.ndarray, labels: np.ndarray, names: Sequence[str
     for kind, label in LABELS.items():
         x, y = points[labels == label].T
         ax.scatter(x, y, s=10, alpha=0.5, color=COLOURS[kind], label=kind)
-    ax.set(
-        xlabel=names[0],
-        ylabel=names[1],
-        xlim=robust_limits(points[:, 0]),
-        ylim=robust_limits(points[:, 1]),
-    )
+    x_limits, y_limits = (robust_limits(coordinates) for coordinates in points.T)
+    ax.set(xlabel=names[0], ylabel=names[1], xlim=x_limits, ylim=y_limits)
     ax.legend()
     return figure
 
