@@ -6,6 +6,7 @@ by 2 %. What is fastest on a machine is found out by timing.
 
 import copy
 import ctypes
+import inspect
 import logging
 import os
 import sys
@@ -109,7 +110,9 @@ def make_optimizer(model: JetAutoencoder, recipe: Recipe, engine: Engine) -> tor
     """The recipe's optimiser of the model's weights, fused if the engine says so."""
     kind = getattr(torch.optim, recipe.optimizer)
     settings = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    return kind(model.parameters(), **settings, fused=engine.fused or None)
+    if engine.fused and "fused" in inspect.signature(kind).parameters:
+        settings["fused"] = True
+    return kind(model.parameters(), **settings)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, batches: int):

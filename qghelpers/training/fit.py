@@ -68,7 +68,7 @@ def fit(
             last epoch's end.
     """
     check_contract(model, train.images(slice(2)))
-    recipe = recipe or DEFAULT_RECIPES.get(model.name, Recipe())
+    recipe = recipe or DEFAULT_RECIPES.get(model.name) or Recipe()
     if recipe.batch_size > len(train):
         raise ValueError(
             f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "

@@ -11,7 +11,11 @@ principal components of the jets, the best linear autoencoder. Edit `RECIPES` to
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from qghelpers.networks import base
+
+SCHEDULES = ("cosine", "plateau", "one-cycle")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Recipe:
         batch_size: jets in a batch, over all devices together.
         weight_decay: of the optimiser.
         lr_min: learning rate at which "cosine" ends.
+
+    Raises:
+        ValueError: there is no such optimiser or schedule, or a number is not positive.
     """
 
     optimizer: str = "AdamW"
@@ -36,6 +43,16 @@ class Recipe:
     batch_size: int = 64
     weight_decay: float = 1e-4
     lr_min: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"no schedule {self.schedule}: there are {', '.join(SCHEDULES)}")
+        kind = getattr(torch.optim, self.optimizer, None)
+        if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+            raise ValueError(f"no optimizer {self.optimizer} in torch.optim: try AdamW or Adam")
 
 
 @dataclass(frozen=True)
@@ -125,13 +142,9 @@ def get_recipe(
         changes: other fields of `Recipe`, such as `batch_size`; None leaves the recipe's.
 
     Raises:
-        ValueError: there is no such network or recipe, or `epochs`, `batch_size` or `lr` is not
-            positive.
+        ValueError: there is no such network or recipe, or a change is not possible.
     """
     entry = _entry(network, recipe)
     changes |= {"epochs": epochs}
-    for name in ("epochs", "batch_size", "lr"):
-        if changes.get(name) is not None and not changes[name] > 0:
-            raise ValueError(f"{name} is {changes[name]}: it must be above 0")
     given = {name: value for name, value in changes.items() if value is not None}
     return replace(entry.training, **given)

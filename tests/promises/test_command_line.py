@@ -96,6 +96,14 @@ def test_inspect_takes_several_files(sample_file, capfd):
         ),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--lr", "0"], "lr is 0"),
         (
+            ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--schedule", "step"],
+            "no schedule step: there are cosine, plateau, one-cycle",
+        ),
+        (
+            ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--optimizer", "Optimiser"],
+            "no optimizer Optimiser in torch.optim: try",
+        ),
+        (
             ["train", "vae", "--data", "{sample}", "--out", "{}/r", "--batch-size", "400"],
             "400 is m",
         ),

@@ -169,3 +169,10 @@ def test_noise_is_drawn_for_the_whole_batch_and_shared_out():
     whole, first, second = drawn
     assert torch.equal(whole[::2], first)
     assert torch.equal(whole[1::2], second)
+
+
+def test_an_optimizer_that_cannot_be_fused_is_used_as_it_is(parts):
+    recipe = replace(get_recipe("vae", "fast", 1), batch_size=24, lr=1e-4, optimizer="RAdam")
+    history = qg.fit(small_vae(), *parts, recipe, engine=PLAIN)
+    fused = qg.fit(small_vae(), *parts, recipe, engine=replace(PLAIN, fused=True))
+    assert history[0]["validation_loss"] == fused[0]["validation_loss"]
