@@ -4,6 +4,7 @@ import platform
 import resource
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from small import small_vae
@@ -73,7 +74,9 @@ def test_memory_is_kept_for_as_long_as_asked():
     with engines.kept_memory(True):
         pages_fetched()
         assert pages_fetched() < pages / 20
-    assert pages_fetched() > pages / 20  # once at least; again and again, unless the heap has room
+        kept = psutil.Process().memory_info().rss
+    # counted in bytes: one fetched page may be a huge one, of 2 MiB
+    assert kept - psutil.Process().memory_info().rss > 0.9 * (64 << 20)
 
 
 def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
