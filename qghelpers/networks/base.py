@@ -111,7 +111,8 @@ class JetAutoencoder(nn.Module, ABC):
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
         """The reconstruction part of the loss, `(n,)`, of scaled images and reconstructions.
 
-        The sum of squared errors over the pixels unless overridden.
+        The sum of squared errors over the pixels unless overridden. A loss that is no function of
+        the reconstruction, such as the likelihood of `SparseVAE`, leaves it so.
         """
         return (reconstruction - scaled).square().sum(dim=(1, 2, 3))
 

@@ -7,15 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qghelpers.data.layout import TOWER_SIZE
-from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.distributions import Gaussian, Hurdle, Prior
 from qghelpers.networks.layers import Residual, SpreadTowers, patch_down, patch_up
-from qghelpers.networks.vae import kl_divergence, reparameterise
+from qghelpers.networks.vae import GaussianCode, kl_divergence, reparameterise
 
 LIKELIHOODS = {"gaussian": Gaussian, "hurdle": Hurdle}
 
 
-class SparseVAE(JetAutoencoder, name="sparse-vae"):
+class SparseVAE(GaussianCode, name="sparse-vae"):
     """A VAE on the detector's own grid, with the log scaling.
 
     125 pixels are 25 towers of 5, and 25 towers are 5 times 5: encoder and decoder go in these
@@ -32,8 +31,6 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
     Raises:
         ValueError: there is no such likelihood.
     """
-
-    generative = True
 
     def __init__(
         self,
@@ -90,19 +87,6 @@ class SparseVAE(JetAutoencoder, name="sparse-vae"):
         mu, log_variance = self.heads(scaled)
         maps = self.maps(reparameterise(mu, log_variance, noise))
         return likelihood_loss(self.likelihood(maps, scaled), mu, log_variance, self.beta)
-
-    def draw_noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent_dim)
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance, `(n, latent_dim)` each, of images in GeV/100."""
-        return self.heads(self.scaling(images))
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.posterior(images)[0]
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        return self.decode(self.encode(images))
 
     def reconstruct_energy(self, images: Tensor) -> Tensor:
         """Mean image in GeV/100; for a sparse image this is above the mean scaled image."""

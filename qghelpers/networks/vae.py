@@ -71,7 +71,29 @@ def reparameterise(mu: Tensor, log_variance: Tensor, noise: Tensor | None = None
     return mu + torch.exp(0.5 * log_variance) * noise.to(mu.device)
 
 
-class VAE(JetAutoencoder, name="vae"):
+class GaussianCode(JetAutoencoder):
+    """What VAEs share: the code of an image is the mean of a Gaussian posterior.
+
+    They have `latent_dim`, `heads(scaled)` (mean and log variance) and `decode(z)`.
+    """
+
+    generative = True
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance, `(n, latent_dim)` each, of images in GeV/100."""
+        return self.heads(self.scaling(images))
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.posterior(images)[0]
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        return self.decode(self.encode(images))
+
+    def draw_noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim)
+
+
+class VAE(GaussianCode, name="vae"):
     """An encoder of strided convolutions to a latent Gaussian, and its mirror image back.
 
     Args:
@@ -80,7 +102,6 @@ class VAE(JetAutoencoder, name="vae"):
         scaling: "zscore" or "log".
     """
 
-    generative = True
     widths = (32, 64, 128, 128)  # channels at 64, 32, 16 and 8 pixels a side
 
     def __init__(self, latent_dim: int = 32, beta: float = 1.0, scaling: str = "zscore") -> None:
@@ -125,19 +146,6 @@ class VAE(JetAutoencoder, name="vae"):
 
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
         return squared_error(scaled, reconstruction)
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance, `(n, latent_dim)` each, of images in GeV/100."""
-        return self.heads(self.scaling(images))
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.posterior(images)[0]
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        return self.decode(self.encode(images))
-
-    def draw_noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent_dim)
 
     def totals(self, images: Tensor) -> Tensor:
         """Sums of an image that a prior can fix besides its code: none, `(n, 0)`."""
