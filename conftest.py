@@ -1,7 +1,9 @@
 """One small sample for all tests, in a home of its own, so that a test run leaves no trace.
 
 Unit tests and notebooks find it where `load_jets()` looks; the settings cell of every notebook
-reads the number of epochs from the environment. Nothing else differs from a reader's run.
+reads the number of epochs from the environment. Nothing else differs from a reader's run. The
+user's cache folder is out of sight: the pile-up is made anew by every run. `tests/mistakes`, which
+runs tests hundreds of times, hands both over in `$QGHELPERS_TESTS_FROM`.
 """
 
 import os
@@ -9,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 JETS = 400
@@ -17,15 +20,32 @@ HOME = Path(tempfile.gettempdir()) / f"qghelpers-tests-{os.getpid()}"
 
 os.environ["QGHELPERS_HOME"] = str(HOME)
 os.environ["QGHELPERS_EPOCHS"] = "6"
+os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # its list of fonts may stay
+os.environ["XDG_CACHE_HOME"] = str(HOME / "cache")
+os.environ.pop("QGHELPERS_CACHE", None)
+
+
+def make_sample() -> Path:
+    """The sample, simulated the first time."""
+    from qghelpers.load import SAMPLE_FILE
+    from qghelpers.simulation.simulate import simulate
+
+    path = HOME / "data" / SAMPLE_FILE
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        simulate(path, JETS, SEED, workers=1)
+    return path
+
+
+def pytest_configure() -> None:
+    if ready := os.environ.get("QGHELPERS_TESTS_FROM"):
+        shutil.copytree(ready, HOME)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.items and not session.config.option.collectonly:
-        from qghelpers.load import SAMPLE_FILE
-        from qghelpers.simulation.simulate import simulate
-
-        (HOME / "data").mkdir(parents=True)
-        simulate(HOME / "data" / SAMPLE_FILE, JETS, SEED, workers=1)
+    notebooks = any(item.path.suffix == ".ipynb" for item in session.items)
+    if notebooks and not session.config.option.collectonly:
+        make_sample()
 
 
 def pytest_unconfigure() -> None:
@@ -34,9 +54,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def sample_file() -> Path:
-    from qghelpers.load import SAMPLE_FILE
-
-    return HOME / "data" / SAMPLE_FILE
+    return make_sample()
 
 
 @pytest.fixture(scope="session")

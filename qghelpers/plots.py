@@ -57,6 +57,7 @@ def particles(
         radius: of the jet.
     """
     figure, axes = _axes(1, 1, 6.4, 5)
+    figure.set_layout_engine("compressed")  # else what stands beside a square axis is cut off
     ax = axes[0, 0]
     for name, (eta, phi, pt) in kinds.items():
         d_phi = (phi - jet_phi + np.pi) % (2 * np.pi) - np.pi
@@ -78,6 +79,7 @@ def bent_tracks(paths: np.ndarray, charges: np.ndarray, radius: float) -> Figure
         radius: of the calorimeter's inner face in metres.
     """
     figure, axes = _axes(1, 1, 5.4, 5)
+    figure.set_layout_engine("compressed")  # else what stands beside a square axis is cut off
     ax = axes[0, 0]
     for name, sign, colour in (("positive", 1, "tab:red"), ("negative", -1, "tab:blue")):
         x, y = paths[:, :, np.sign(charges) == sign]

@@ -81,3 +81,49 @@ def test_distributions_of_scores():
 def test_loss_curves():
     history = [{"epoch": i, "train_loss": 9 / i, "validation_loss": 6 / i + 2} for i in (1, 2, 3)]
     return plots.loss_curves(history, zero=4)
+
+
+@compared
+def test_particles_around_a_jet():
+    eta, phi, pt = np.array([0.1, 0.5, 0.9]), np.array([3.1, -3.0, 2.8]), np.array([9.0, 2.0, 1.0])
+    kinds = {"charged": (eta, phi, pt), "neutral": (eta[:1] - 0.8, phi[:1] + 0.4, pt[:1] / 2)}
+    return plots.particles(kinds, jet_eta=0.3, jet_phi=3.1, radius=0.5)
+
+
+@compared
+def test_tracks_in_the_field():
+    way = np.linspace(0, 1, 9)[:, None]
+    x, y = way * np.array([1.2, 0.5, -0.9]), way**2 * np.array([0.3, -0.8, 0.1])
+    return plots.bent_tracks(np.stack([x, y]), charges=np.array([1, -1, 2]), radius=1.29)
+
+
+@compared
+def test_maps_inside_a_network():
+    maps = np.zeros((3, 8, 12))
+    maps[0, 2:4, 1:9], maps[1, 6, 10], maps[2] = 1, 4, 0.5
+    return plots.feature_maps({"first": maps, "second": maps[::-1] / 3}, shown=2)
+
+
+@compared
+def test_a_closer_look_at_a_jet():
+    return plots.images({"core": jet()}, half_width=0.3)
+
+
+@compared
+def test_numbered_bars():
+    return plots.bars(np.array([3.0, 1.0, 2.0]), "latent number", "nats")
+
+
+@compared
+def test_a_comparison_of_many_columns_on_a_log_axis():
+    columns = ["W1 pTD", *(f"W1 energy {name}" for name in ("a", "b", "c", "d", "e"))]
+    rows = {
+        name: {column: (level * (i + 1), 0.2 * level) for i, column in enumerate(columns)}
+        for name, level in {"low": 0.01, "high": 0.3}.items()
+    }
+    return plots.comparison(rows, columns, "distance [std]", reference=None, log=True)
+
+
+@compared
+def test_shares_without_a_log_axis():
+    return plots.score_histograms({"one": np.arange(50) ** 1.5, "two": np.arange(30) * 9.0}, "x")

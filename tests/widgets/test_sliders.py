@@ -1,21 +1,41 @@
 """Sliders show the jet that they name."""
 
+from io import BytesIO
+
 import numpy as np
+import pytest
+from matplotlib.image import imread
 
 from qghelpers import plots, widgets
 
 
-def test_the_slider_shows_the_jet_that_it_points_at():
+def test_a_figure_is_rendered_as_a_png_of_80_dots_an_inch():
+    picture = imread(BytesIO(widgets.render(plots.bars(np.arange(3), "x", "y"))), "png")
+    assert picture.shape[:2] == (3 * 80, 7 * 80)
+
+
+@pytest.mark.parametrize("name", ["jet", "event"])
+def test_the_slider_shows_the_jet_that_it_points_at(name):
     drawn = []
 
     def draw(index):
         drawn.append(index)
         return plots.bars(np.arange(index + 1), "x", "y")
 
-    slider, picture = widgets.browse(draw, 5).children
+    slider, picture = widgets.browse(draw, 5, name).children
     first = picture.value
-    slider.value = 3
-    assert drawn == [0, 3]
-    assert picture.value != first
-    assert picture.value == widgets.render(draw(3))
-    assert (slider.min, slider.max) == (0, 4)
+    assert first == widgets.render(draw(0))
+    assert (slider.value, slider.min, slider.max) == (0, 0, 4)
+    assert slider.description == name
+    assert slider.continuous_update is False  # a picture for each place where it rests
+    drawn.clear()
+    for index in (3, 1):
+        slider.value = index
+        assert picture.value == widgets.render(plots.bars(np.arange(index + 1), "x", "y"))
+    assert drawn == [3, 1]
+    assert picture.format == "png"
+
+
+def test_it_is_a_slider_over_jets_unless_named():
+    slider, _ = widgets.browse(lambda _: plots.bars(np.arange(2), "x", "y"), 2).children
+    assert slider.description == "jet"

@@ -1,0 +1,202 @@
+"""A run is judged on jets that nobody has seen, beside baselines fitted on those that it has."""
+
+import json
+
+import pytest
+import torch
+from small import FLOAT32, SmallVAE, small_vae
+
+import qghelpers as qg
+from qghelpers.analysis import baselines, evaluation, latent, metrics, observables
+from qghelpers.training import runs
+
+LIMIT, SEED = 150, 3
+
+
+def trained(jets, folder, model, **notes):
+    train, validation, _ = jets.sample(LIMIT, SEED).split(seed=SEED)
+    recipe = qg.Recipe(epochs=3, batch_size=60, lr=1e-3)
+    notes = {"limit": LIMIT, "recipe_name": "fast"} | notes
+    options = {"seed": SEED, "out": folder, "engine": FLOAT32, "progress": False}
+    return qg.fit(model, train, validation, recipe, **options, **notes)
+
+
+@pytest.fixture(scope="module")
+def run(jets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    trained(jets, folder, small_vae())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """For speed: what the bootstrap does is tested elsewhere."""
+    monkeypatch.setattr(metrics, "RESAMPLES", 5)
+
+
+@pytest.fixture
+def parts(jets):
+    return jets.sample(LIMIT, SEED).split(seed=SEED)
+
+
+@pytest.fixture
+def other(jets):
+    """Jets of another file, as far as anybody can tell."""
+    some = jets[:30]
+    return qg.JetImages(
+        some._images, some._rows, some.labels, some.pt, some.mass, some.process, source="other"
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Fingerprints of the jets that reach each fit, and each comparison."""
+    seen = {}
+
+    def note(module, name, position):
+        function = getattr(module, name)
+
+        def noting(*args, **options):
+            seen.setdefault(name, []).append(args[position].fingerprint())
+            return function(*args, **options)
+
+        monkeypatch.setattr(module, name, noting)
+
+    note(baselines, "pca", 1)
+    note(baselines, "mean", 1)
+    note(latent, "fit_prior", 1)
+    note(metrics, "compare", 2)
+    return seen
+
+
+def test_baselines_are_fitted_on_the_training_jets_and_all_are_judged_on_the_test_jets(
+    jets, run, parts, asked
+):
+    train, validation, test = (part.fingerprint() for part in parts)
+    assert len({train, validation, test}) == 3
+    evaluation.evaluate(run, jets)
+    assert asked == {"pca": [train], "mean": [train], "fit_prior": [train], "compare": [test]}
+
+
+def test_on_another_file_one_half_is_fitted_and_the_other_judged(run, other, asked):
+    fitted, judged = (part.fingerprint() for part in other.split((0.5, 0.5), SEED))
+    evaluation.evaluate(run, other)
+    assert asked == {"pca": [fitted], "mean": [fitted], "fit_prior": [fitted], "compare": [judged]}
+
+
+def test_another_file_is_judged_whole_beside_the_runs_own(jets, run, parts, other, asked):
+    train, all_others = parts[0].fingerprint(), other.fingerprint()
+    evaluation.evaluate(run, other, fit_on=jets)
+    assert asked == {"pca": [train], "mean": [train], "fit_prior": [train], "compare": [all_others]}
+
+
+def test_the_rows_are_those_of_the_networks_that_they_name(jets, run, parts, tmp_path, capfd):
+    """Two runs of different weights, neither of them the reference."""
+    worse = small_vae(seed=1)
+    trained(jets, tmp_path / "worse", worse, recipe_name="slow")
+    again = small_vae(seed=2)
+    trained(jets, tmp_path / "again", again)
+    table = evaluation.evaluate(run, jets, beside=[tmp_path / "worse", tmp_path / "again"])
+    train, _, test = parts
+    own = qg.load_run(run)
+    models = {
+        "all-zero image": baselines.zero(own.scaling),
+        "mean image": baselines.mean(own.scaling, train),
+        "PCA, 3 numbers": baselines.pca(own.scaling, train, 3),
+        "vae (slow)": worse,
+        "vae (fast)": again,
+        f"vae (fast), {run}": own,
+    }
+    expected = metrics.compare(models, own.scaling, test)
+    assert list(table)[:6] == list(models)
+    for name, row in expected.items():
+        for column, (value, error) in row.items():
+            assert table[name][column] == pytest.approx((value, error), rel=1e-4, abs=1e-6)
+    assert len({row["MSE"] for row in table.values() if "MSE" in row}) == 6
+    stored = json.loads((run / "metrics.json").read_text())
+    assert stored["test_jets"] == len(test)
+    assert stored["table"] == json.loads(json.dumps(table))
+    assert not (tmp_path / "worse" / "metrics.json").exists()
+
+
+def test_the_seconds_of_a_training_are_those_of_its_median_epoch(jets, run, tmp_path):
+    history = [{**row, "seconds": s} for row, s in zip(qg.read_history(run), (5, 900, 7), strict=1)]
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "run" / name).write_bytes((run / name).read_bytes())
+    runs.save_epoch(tmp_path / "run", qg.load_run(run), history)
+    table = evaluation.evaluate(tmp_path / "run", jets)
+    assert table["vae (fast)"]["seconds to train"] == (21, 0)
+    assert table["PCA, 3 numbers"]["seconds to train"][0] > 0
+    assert "seconds to train" not in table["mean image"]
+
+
+def test_true_jets_and_draws_are_compared_with_the_test_jets(jets, run, parts, monkeypatch):
+    """Drawn from the standard normal, images are blank here; from a fitted prior, perfect."""
+    train, _, test = parts
+    sizes, chances = [], []
+
+    def draw(self, n, prior=None):
+        sizes.append(n)
+        chances.append(torch.rand(1).item())
+        images = test.images(slice(len(test) - n, None))
+        return images if prior.fitted else torch.zeros_like(images)
+
+    monkeypatch.setattr(SmallVAE, "draw", draw)
+    monkeypatch.setattr(metrics, "BATCH", 10)
+    torch.manual_seed(5)
+    table = evaluation.evaluate(run, jets)
+    assert sizes == [10, len(test) - 10] * 2
+    torch.manual_seed(0)  # a draw is the same each time, whatever came before
+    assert chances == torch.rand(4).tolist()
+    truth = observables.of_jets(test)
+    expected = metrics.distances(truth, observables.of_jets(train[: len(test)]), paired=False)
+    assert table["other true jets"] == expected
+    for name in observables.NAMES:
+        blank = metrics.wasserstein(truth[name], 0 * truth[name], paired=False)
+        assert table["from standard normal"][f"W1 {name}"] == blank
+        assert table["from fitted prior"][f"W1 {name}"] != blank
+
+
+def test_a_network_that_draws_nothing_has_no_such_rows(jets, tmp_path):
+    trained(jets, tmp_path / "run", qg.UNetAutoencoder())
+    table = evaluation.evaluate(tmp_path / "run", jets)
+    assert list(table)[-2:] == ["unet (fast)", "other true jets"]
+
+
+@pytest.mark.parametrize(("recipe", "said"), [("fast", True), ("reference", False)])
+def test_a_missing_reference_is_told(jets, tmp_path, capfd, recipe, said):
+    trained(jets, tmp_path / "run", qg.UNetAutoencoder(), recipe_name=recipe)
+    evaluation.evaluate(tmp_path / "run", jets)
+    line = "train unet --recipe reference --out DIR, then evaluate --beside DIR"
+    assert (line in capfd.readouterr().err) is said
+
+
+def test_jets_of_the_run_that_were_split_in_another_way_are_refused(jets, run, tmp_path):
+    config = runs.read_config(run)
+    (tmp_path / "run").mkdir()
+    for seed, refused in ((SEED, False), (SEED + 1, True)):
+        runs.write_json(tmp_path / "run" / "config.json", config | {"seed": seed})
+        if refused:
+            with pytest.raises(qg.DataError, match=r"run was trained on these jets, but split in"):
+                evaluation.held_out(tmp_path / "run", jets)
+        else:
+            train, test = evaluation.held_out(tmp_path / "run", jets)
+            assert (len(train), len(test)) == (120, 16)
+            assert not set(train._rows) & set(test._rows)
+
+
+def test_a_run_is_called_by_what_trained_it(run, tmp_path):
+    assert evaluation.name_of(run) == "vae (fast)"
+    (tmp_path / "run").mkdir()
+    config = runs.read_config(run)
+    for network, recipe, name in (
+        ("pca-vae", "fast", "vae (fast)"),
+        ("masked-unet", "masked", "unet (masked)"),
+        ("pca-vae", "mine", "pca-vae (mine)"),
+        ("unet", None, "unet (own recipe)"),
+    ):
+        changed = config | {"network": network, "recipe_name": recipe}
+        changed = {key: value for key, value in changed.items() if value is not None}
+        runs.write_json(tmp_path / "run" / "config.json", changed)
+        assert evaluation.name_of(tmp_path / "run") == name
