@@ -16,9 +16,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent
@@ -27,7 +30,8 @@ PARTS = ("qghelpers", "tests", "notebooks", "conftest.py", "pyproject.toml", "RE
 MAKERS = ("qghelpers/simulation", "qghelpers/data/layout", "qghelpers/data/hdf5")
 OPTIONS = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=--mpl"]
 SLOW = ("tests/promises", "tests/training")  # asked last if no tests are named
-PASSED, FAILED = 0, 1
+PASSED = 0
+CAUGHT = (1, 2)  # exit codes of pytest: a test failed, or the tests could not even be collected
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,6 @@ class Mistake:
     old: str
     new: str
     tests: tuple[str, ...] = ()
-
-    def make(self, copy: Path) -> None:
-        """Make it in a copy of the repository.
-
-        Raises:
-            ValueError: the text is not there, or more than once.
-        """
-        path = copy / self.file
-        text = path.read_text()
-        if text.count(self.old) != 1:
-            raise ValueError(f"{self.what}: {text.count(self.old)} times in {self.file}")
-        path.write_text(text.replace(self.old, self.new))
 
 
 def read(name: str) -> list[Mistake]:
@@ -65,40 +57,50 @@ def unit_tests() -> list[str]:
     return sorted(files, key=lambda name: name.startswith(SLOW))
 
 
-def run(copy: Path, tests: list[str], ready: Path | None) -> tuple[int, str]:
-    """Run tests in a copy: pytest's exit code, and the last line that names a failure."""
+def make_copy(folder: Path) -> Path:
+    """A copy of all that the tests need, in which mistakes can be made."""
+    folder.mkdir()
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+@contextmanager
+def made(mistake: Mistake | None, copy: Path) -> Iterator[None]:
+    """Make a mistake in a copy, and take it back.
+
+    Raises:
+        ValueError: the text to replace is not there, or more than once.
+    """
+    if mistake is None:
+        yield
+        return
+    path = copy / mistake.file
+    text = path.read_text()
+    if text.count(mistake.old) != 1:
+        raise ValueError(f"{mistake.what}: {text.count(mistake.old)} times in {mistake.file}")
+    path.write_text(text.replace(mistake.old, mistake.new))
+    try:
+        yield
+    finally:
+        path.write_text(text)
+
+
+def ask(tests: Sequence[str], copy: Path, ready: Path, mistake: Mistake | None = None):
+    """Run tests on a copy with a mistake: pytest's exit code, and its last line on a failure."""
     environment = os.environ | {"PYTHONPATH": str(copy)}
-    if ready is not None:
+    if mistake is None or not mistake.file.startswith(MAKERS):
         environment["QGHELPERS_TESTS_FROM"] = str(ready)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, *tests],
-        cwd=copy,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    last = done.stdout.splitlines()[-1:] or done.stderr.splitlines()[-1:]
-    return done.returncode, (lines or last or ["?"])[-1]
-
-
-def try_out(mistake: Mistake | None, tests: list[str], ready: Path | None) -> tuple[int, str]:
-    """Run tests in a copy of the repository with this mistake, or without any."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        copy.mkdir()
-        for part in PARTS:
-            source, target = ROOT / part, copy / part
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        if mistake is not None:
-            mistake.make(copy)
-            if mistake.file.startswith(MAKERS):
-                ready = None
-        return run(copy, tests, ready)
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *tests]
+    with made(mistake, copy):
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return done.returncode, (failures or lines)[-1]
 
 
 def prepare(folder: Path) -> Path:
@@ -123,23 +125,31 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="ask all unit tests")
     args = parser.parse_args()
     mistakes = [mistake for name in args.lists for mistake in read(name)]
-    named = {test for mistake in mistakes for test in mistake.tests}
-    missed = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
-        ready = prepare(Path(folder))
-        code, said = try_out(None, sorted(named) or unit_tests(), ready)
+    tests = {m: () if args.all else m.tests for m in mistakes}
+    missed, copies = 0, SimpleQueue()
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(args.jobs) as pool:
+        folder = Path(name)
+        ready = prepare(folder)
+        for i in range(args.jobs):
+            copies.put(make_copy(folder / f"copy{i}"))
+
+        def verdict(mistake: Mistake | None, tests: Sequence[str]) -> tuple[int, str]:
+            copy = copies.get()
+            try:
+                return ask(tests or unit_tests(), copy, ready, mistake)
+            finally:
+                copies.put(copy)
+
+        code, said = verdict(None, sorted({test for m in mistakes for test in tests[m]}))
         if code != PASSED:
             print(f"without any mistake the tests do not pass: {said}")
             return 1
-
-        def ask(mistake: Mistake) -> tuple[int, str]:
-            return try_out(mistake, unit_tests() if args.all else list(mistake.tests) or unit_tests(), ready)
-
-        for mistake, (code, said) in zip(mistakes, pool.map(ask, mistakes), strict=True):
-            verdict = {PASSED: "MISSED", FAILED: "caught"}.get(code, f"exit {code}")
-            missed += [mistake] if verdict == "MISSED" else []
-            print(f"{verdict}  {mistake.file}: {mistake.what}\n        {said}", flush=True)
-    print(f"{len(mistakes) - len(missed)} of {len(mistakes)} mistakes caught")
+        results = pool.map(verdict, mistakes, tests.values())
+        for mistake, (code, said) in zip(mistakes, results, strict=True):
+            missed += code not in CAUGHT
+            word = "caught" if code in CAUGHT else f"MISSED (exit {code})"
+            print(f"{word}: {mistake.what}, in {mistake.file}\n    {said}", flush=True)
+    print(f"{len(mistakes) - missed} of {len(mistakes)} mistakes caught")
     return 1 if missed else 0
 
 

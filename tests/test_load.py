@@ -1,0 +1,131 @@
+"""`load_jets()` takes the file that it says, and leaves nothing where it should not."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import qghelpers as qg
+from qghelpers import load as loading
+from qghelpers.data import hdf5
+from qghelpers.data.layout import PUBLIC_FILE
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("QGHELPERS_HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+def few(sample_file: Path, path: Path, count: int) -> None:
+    with h5py.File(sample_file) as file, h5py.File(path, "w") as copy:
+        for key, data in file.items():
+            copy[key] = data[:count]
+
+
+def test_the_public_file_is_preferred_to_the_sample(sample_file, home):
+    few(sample_file, home / "data" / loading.SAMPLE_FILE, 20)
+    assert len(qg.load_jets()) == 20
+    few(sample_file, home / "data" / PUBLIC_FILE, 30)
+    assert len(qg.load_jets()) == 30
+    assert len(qg.load_jets(home / "data" / loading.SAMPLE_FILE)) == 20
+
+
+def test_the_sample_is_2000_jets_of_a_seed_of_its_own(home, monkeypatch, capfd):
+    asked = []
+
+    def simulate(path, jets, seed):
+        asked.append((path, jets, seed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qghelpers.simulation.simulate.simulate", simulate)
+    with pytest.raises(KeyboardInterrupt):
+        qg.load_jets()
+    assert asked == [(home / "data" / "simulated_jets.hdf5", 2000, 2026)]
+    said = capfd.readouterr().out
+    assert f"{PUBLIC_FILE} is not in data/, so 2000 jets are simulated there into sim" in said
+
+
+def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QGHELPERS_HOME", "/some/folder")
+    assert qg.home() == Path("/some/folder")
+    monkeypatch.setenv("QGHELPERS_HOME", "")
+    checkout = tmp_path / "checkout"
+    monkeypatch.setattr(loading, "__file__", str(checkout / "qghelpers" / "load.py"))
+    assert qg.home() == tmp_path  # installed, not a checkout
+    checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
+    assert qg.home() == checkout
+
+
+def test_images_labels_and_columns_belong_together(sample_file, tmp_path):
+    """Each jet's columns are made from its image, so that any mixture shows."""
+    paths = []
+    with h5py.File(sample_file) as file:
+        images = file["X_jets"][:]
+    for name, part in (("a", images[:70]), ("b", images[70:])):
+        paths.append(tmp_path / f"{name}.hdf5")
+        with h5py.File(paths[-1], "w") as file:
+            file["X_jets"] = part
+            file["pt"], file["m0"] = part[..., 0].sum((1, 2)), part[..., 1].sum((1, 2))
+            file["y"] = (part[..., 2].sum((1, 2)) > 0.5).astype(np.float32)
+
+    def check(jets: qg.JetImages) -> None:
+        sums = jets.images().numpy().sum((2, 3))
+        np.testing.assert_allclose(jets.pt, sums[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(jets.mass, sums[:, 1], rtol=1e-4)
+        np.testing.assert_array_equal(jets.labels, sums[:, 2] > 0.5)
+        np.testing.assert_allclose(jets.sums(), sums, rtol=1e-4)
+
+    for which in (paths[0], paths, paths[::-1]):
+        for limit in (None, 25):  # the first time without a cache, then with one
+            for jets in (qg.load_jets(which, 30, seed=2), qg.load_jets(which, limit, seed=1)):
+                check(jets)
+                for part in (jets.quarks, jets.gluons, jets.sample(9, 1), *jets.split(seed=3)):
+                    check(part)
+                check(jets[::-3].to("cpu"))
+
+
+def test_a_limit_depends_on_its_seed_and_on_nothing_else(sample_file):
+    def chosen(seed, chance):
+        np.random.seed(chance)  # noqa: NPY002 (it must not matter)
+        return qg.load_jets(sample_file, 30, seed).pt.tolist()
+
+    assert chosen(1, 1) == chosen(1, 2)
+    assert chosen(1, 1) != chosen(2, 1)
+    assert chosen(0, 1) == qg.load_jets(sample_file, 30).pt.tolist()
+    rng = np.random.default_rng(1)
+    with h5py.File(sample_file) as file:
+        every = file["pt"][:]
+    assert set(chosen(1, 1)) == set(every[rng.permutation(400)[:30]].tolist())
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(sample_file, limit):
+    with pytest.raises(ValueError, match=f"limit is {limit}: ask for one jet at least"):
+        qg.load_jets(sample_file, limit)
+
+
+def test_channels_that_are_none_are_refused(sample_file):
+    with pytest.raises(ValueError, match="channels are Tracks, ECAL, HCAL, not ECAL, HCAL"):
+        qg.load_jets(sample_file, channels=("ECAL", "HCAL"))
+
+
+def test_of_several_files_the_bad_one_is_named(sample_file, tmp_path):
+    good, bad = tmp_path / "good.hdf5", tmp_path / "bad.hdf5"
+    shutil.copy(sample_file, good)
+    shutil.copy(sample_file, bad)
+    with h5py.File(bad, "r+") as file:
+        file["X_jets"][7, 3, 3, 0] = np.nan
+    for paths in ([good, bad], [bad, good]):
+        with pytest.raises(qg.DataError, match=r"bad.hdf5: 1 values are not finite"):
+            qg.load_jets(paths)
+    with h5py.File(bad, "r+") as file:
+        file["X_jets"][7, 3, 3, 0] = 0
+        file["X_jets"][:] = file["X_jets"][:][..., ::-1]
+    with pytest.raises(hdf5.DataError, match=r"bad.hdf5: the channels should be Tracks, ECAL, H"):
+        qg.load_jets([good, bad])
