@@ -101,7 +101,8 @@ def _pythia(settings: Sequence[str], seed: int, hooks=None):
     if hooks is not None:
         pythia.setUserHooksPtr(hooks)
     for setting in (*BEAMS, *settings, f"Random:seed = {seed}"):
-        pythia.readString(setting)
+        if not pythia.readString(setting):
+            raise RuntimeError(f"Pythia8 does not know {setting}")
     if not pythia.init():
         raise RuntimeError("Pythia8 did not start: see its messages above")
     return pythia
