@@ -11,7 +11,7 @@ from qghelpers.networks.base import JetAutoencoder
 __all__ = ["anomaly_scores", "dead_tracker", "two_prong"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
-SHIFT = 3 * TOWER_SIZE  # pixels between the halves of a two-prong jet: 0.26 in eta
+SHIFT = 3 * TOWER_SIZE  # pixels by which each prong is moved, so that they are 0.52 in eta apart
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def two_prong(images: Tensor) -> Tensor:
     Energy is kept on average; the move is by whole towers, so HCAL keeps its 5x5 blocks.
 
     Args:
-        images: with shape `(n, 3, H, W)`; each jet is paired with the next.
+        images: with shape `(n, 3, H, W)`; each jet is paired with the one before.
     """
     left = images.roll(-SHIFT, dims=-2)
     right = images.roll(1, dims=0).roll(SHIFT, dims=-2)
