@@ -158,6 +158,12 @@ def test_true_jets_and_draws_are_compared_with_the_test_jets(jets, run, parts, m
         assert table["from fitted prior"][f"W1 {name}"] != blank
 
 
+def test_draws_leave_the_callers_chance_alone(run, parts):
+    model, before = qg.load_run(run), torch.get_rng_state()
+    evaluation._drawn(model, parts[0], 2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_a_network_that_draws_nothing_has_no_such_rows(jets, tmp_path):
     trained(jets, tmp_path / "run", qg.UNetAutoencoder())
     table = evaluation.evaluate(tmp_path / "run", jets)

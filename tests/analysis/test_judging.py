@@ -1,4 +1,4 @@
-"""Networks are judged as they are used: in evaluation mode, in the units and rows that are named."""
+"""Networks are judged as they are used: in evaluation mode, in the units and rows as named."""
 
 import numpy as np
 import pytest

@@ -81,8 +81,21 @@ def test_the_card_sets_it_beside_the_reference_recipe(name):
     assert own["MSE"][0] < results[f"{name} (reference)"]["MSE"][0]
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_network_is_the_one_of_its_card_ready_to_evaluate_where_asked(name):
+    card, model = qg.pretrained_card(name), qg.load_pretrained(name)
+    assert model.name == card["network"]
+    assert recipes.command_name(card) == name.split("-")[0]
+    assert model.arguments == card["arguments"]
+    assert not model.training
+    assert next(model.parameters()).device.type == "cpu"
+    assert next(qg.load_pretrained(name, "meta").parameters()).device.type == "meta"
+
+
 def test_an_unknown_name_and_damaged_weights_cost_one_line(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"no weights are shipped for 'gan': there are .*vae"):
+    with pytest.raises(
+        ValueError, match="no weights are shipped for 'gan': there are unet, unet-masked, vae"
+    ):
         qg.load_pretrained("gan")
     card = (pretrained.WEIGHTS / "vae.json").read_bytes()
     weights = (pretrained.WEIGHTS / "vae.safetensors").read_bytes()
