@@ -1,5 +1,7 @@
 """Figures show the arrays that they are given, where and in the colour that they should."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -59,7 +61,11 @@ def test_bent_tracks_are_coloured_by_charge():
 
 
 def test_blank_images_can_be_shown():
-    widgets.render(plots.images({"blank": np.zeros((3, 125, 125))}))
+    figure = plots.images({"blank": np.zeros((3, 125, 125))})
+    shown = [ax.get_images()[0].get_array() for ax in figure.axes if ax.get_images()]
+    assert len(shown) == 3
+    assert all(pixels.mask.all() for pixels in shown)  # white
+    assert widgets.render(figure).startswith(b"\x89PNG")
 
 
 def test_feature_maps_are_the_liveliest_of_each_layer():
@@ -99,15 +105,42 @@ def test_outliers_do_not_move_the_limits(count):
     assert clean[0] < values.min() < values.max() < clean[1]
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        plots.comparison({"a": {"MSE": (1, 0.1)}, "b": {"MSE": (0.5, 0.1)}}, ["MSE"]),
-        plots.score_histograms({"a": np.arange(9.0), "b": np.arange(9.0)}, "score"),
-        plots.roc_curves({"a": (np.array([0, 1]), np.array([0, 1]))}),
-    ],
-)
-def test_every_axis_is_labelled(figure):
-    for ax in figure.axes:
+def test_limits_are_the_outer_fences_of_tukey_and_a_tenth():
+    """Quartiles 25 and 75 here, so the fences are at -125 and 225."""
+    values = np.arange(101.0)
+    assert plots.robust_limits(values) == pytest.approx((-10, 110))
+    assert plots.robust_limits(np.r_[values, -124, 224]) == pytest.approx((-158.8, 258.8), rel=0.05)
+    assert plots.robust_limits(np.r_[values, -140, 240]) == pytest.approx((-10, 110))
+
+
+FIGURES = {
+    "particles": plots.particles({"a": (np.zeros(1),) * 3}, 0, 0, 0.5),
+    "bent_tracks": plots.bent_tracks(np.zeros((2, 3, 1)), np.ones(1), 1.3),
+    "images": plots.images({"a": np.zeros((3, 125, 125))}),
+    "reconstruction": plots.reconstruction(np.zeros((3, 125, 125)), np.zeros((3, 125, 125))),
+    "histograms": plots.histograms({"x": np.arange(9.0)}, np.arange(9) % 2),
+    "loss_curves": plots.loss_curves([{"epoch": 1, "train_loss": 1, "validation_loss": 2}]),
+    "scatter_by_label": plots.scatter_by_label(np.eye(2), np.arange(2), ("a", "b")),
+    "bars": plots.bars({"a": 1.0}, "x", "y"),
+    "comparison": plots.comparison({"a": {"MSE": (1, 0.1)}, "b": {"MSE": (0.5, 0.1)}}, ["MSE"]),
+    "score_histograms": plots.score_histograms({"a": np.arange(9.0), "b": np.arange(9.0)}, "score"),
+    "roc_curves": plots.roc_curves({"a": (np.array([0, 1]), np.array([0, 1]))}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_axis_is_labelled(name):
+    for ax in FIGURES[name].axes:
+        ticks = [label.get_text() for label in ax.get_xticklabels()]
+        named = ticks and all(text and not text[-1].isdigit() for text in ticks)
+        is_colour_bar = ax.get_label() == "<colorbar>"
         assert ax.get_ylabel()
-        assert ax.get_xlabel() or ax.get_xticklabels()
+        assert ax.get_xlabel() or named or is_colour_bar
+
+
+def test_every_figure_function_is_compared_as_a_picture():
+    """And labelled, but for maps inside a network, which have no units."""
+    text = (Path(__file__).parent / "test_pictures.py").read_text()
+    figures = [name for name in plots.__all__ if name != "robust_limits"]
+    assert all(f"plots.{name}(" in text for name in figures)
+    assert set(figures) - set(FIGURES) == {"feature_maps"}

@@ -26,10 +26,14 @@ def test_weights_are_small_and_come_with_a_card(name):
 def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets):
     """Within four times the uncertainty that so few jets have."""
     model, card = qg.load_pretrained(name), qg.pretrained_card(name)
-    row = card["results"][f"{recipes.command_name(card)} ({card['recipe_name']})"]
-    own = metrics.compare({name: model}, model.scaling, jets)[name]
-    for kind in ("MSE", "L1"):
-        assert abs(own[kind][0] - row[kind][0]) < 4 * own[kind][1] + row[kind][1]
+    own_name = f"{recipes.command_name(card)} ({card['recipe_name']})"
+    models = {"all-zero image": baselines.zero(model.scaling), own_name: model}
+    for name, here in metrics.compare(models, model.scaling, jets).items():
+        row = card["results"][name]
+        assert here["parameters"] == tuple(row["parameters"])
+        for column, (value, error) in here.items():
+            if not column.startswith(("W1 ", "parameters")):
+                assert abs(value - row[column][0]) <= 4 * error + row[column][1] + 1e-6, column
 
 
 def test_the_vae_beats_pca_and_uses_its_latent_space(jets):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
 from qghelpers.data.layout import PUBLIC_LARGEST
+from qghelpers.training import runs
 
 
 def changed(sample_file, path, key, change):
@@ -175,11 +177,15 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert main(["simulate", str(fresh), "--jets", "20", "--workers", "1"]) == 0
     assert main(["evaluate", str(out), "--data", str(fresh)]) == 0
     assert json.loads((out / "metrics.json").read_text())["test_jets"] == 10  # half of the file
-    options = ["--data", str(fresh), "--fit-on", str(sample_file), "--beside", str(out)]
+    untrained = tmp_path / "untrained"
+    shutil.copytree(out, untrained)
+    (untrained / "model.safetensors").write_bytes(runs.weights_of(qg.build("vae")))
+    options = ["--data", str(fresh), "--fit-on", str(sample_file), "--beside", str(untrained)]
     assert main(["evaluate", str(out), *options]) == 0
     stored = json.loads((out / "metrics.json").read_text())
     assert stored["test_jets"] == 20
-    assert stored["table"]["vae (fast)"]["MSE"] == stored["table"][f"vae (fast), {out}"]["MSE"]
+    worse, own = (stored["table"][name] for name in ("vae (fast)", f"vae (fast), {out}"))
+    assert own["MSE"][0] < worse["MSE"][0]
 
 
 def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, capfd):
