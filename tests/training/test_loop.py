@@ -207,3 +207,23 @@ def test_callbacks_hear_of_every_batch_with_its_loss(parts):
     mean = sum(jets * loss for jets, loss in batches[1::2]) / 42
     assert mean == pytest.approx(row["train_loss"])
     assert rest == ["validated", "validated", ("validation loss", row["validation_loss"])]
+
+
+def test_processes_share_the_validation_jets(parts, monkeypatch):
+    """What two would add up is what one finds; the noise is that of one, too."""
+
+    class Fabric:
+        device, world_size = torch.device("cpu"), 2
+
+    monkeypatch.setattr(loop.distributed, "summed", lambda fabric, values: list(values))
+    found = {}
+    for rank in (None, 0, 1):
+        model, fabric = Level(), Fabric() if rank is not None else None
+        Fabric.global_rank = rank
+        torch.manual_seed(2)
+        losses = validate(model, parts[1], 7, fabric)
+        found[rank] = losses["loss"], torch.cat([images for _, _, images, _ in model.given])
+    assert found[0][0] + found[1][0] == pytest.approx(found[None][0], rel=1e-5)
+    assert [len(found[rank][1]) for rank in (0, 1)] == [10, 8]  # of 7 + 7 + 4
+    seen = total(torch.cat([found[0][1], found[1][1]]))
+    assert sorted(seen) == sorted(total(found[None][1]))
