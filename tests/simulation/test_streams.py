@@ -28,12 +28,12 @@ def test_no_two_blocks_and_no_two_seeds_share_a_stream(tmp_path, small_blocks, m
         return collide(kind, pt_hat, seed)
 
     monkeypatch.setattr(pythia, "hard_collisions", noting)
-    files = [made(tmp_path / str(seed), jets=48, seed=seed) for seed in (0, 1, 2)]
-    assert len(seeds) == 18  # three files of three blocks of two kinds
-    assert len(set(seeds)) == 18
-    assert len({pt for file in files for pt in file["pt"].tolist()}) == 3 * 48
+    files = [made(tmp_path / str(seed), jets=32, seed=seed) for seed in (0, 1, 2)]
+    assert len(seeds) == 12  # three files of two blocks of two kinds
+    assert len(set(seeds)) == 12
+    assert len({pt for file in files for pt in file["pt"].tolist()}) == 3 * 32
     images = {image.tobytes() for file in files for image in file["X_jets"]}
-    assert len(images) == 3 * 48
+    assert len(images) == 3 * 32
 
 
 def test_a_file_is_the_beginning_of_a_larger_one_of_its_seed(tmp_path, small_blocks):
