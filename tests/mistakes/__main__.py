@@ -26,8 +26,10 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent
 PARTS = ("qghelpers", "tests", "notebooks", "conftest.py", "pyproject.toml", "README.md")
-# With a mistake in one of these the sample and the pile-up have to be made anew
-MAKERS = ("qghelpers/simulation", "qghelpers/data/layout", "qghelpers/data/hdf5")
+SIMULATION = "qghelpers/simulation/"
+# with a mistake in one of these the pile-up, or the sample, has to be made anew by the tests
+MAKE_PILEUP = tuple(SIMULATION + name for name in ("pythia", "particles", "pileup"))
+MAKE_SAMPLE = (SIMULATION, "qghelpers/data/layout", "qghelpers/data/hdf5")
 OPTIONS = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=--mpl"]
 SLOW = ("tests/promises", "tests/training")  # asked last if no tests are named
 PASSED = 0
@@ -93,8 +95,10 @@ def made(mistake: Mistake | None, copy: Path) -> Iterator[None]:
 def ask(tests: Sequence[str], copy: Path, ready: Path, mistake: Mistake | None = None):
     """Run tests on a copy with a mistake: pytest's exit code, and its last line on a failure."""
     environment = os.environ | {"PYTHONPATH": str(copy)}
-    if mistake is None or not mistake.file.startswith(MAKERS):
-        environment["QGHELPERS_TESTS_FROM"] = str(ready)
+    file = "" if mistake is None else mistake.file
+    if not file.startswith(MAKE_PILEUP):
+        part = "pileup" if file.startswith(MAKE_SAMPLE) else "all"
+        environment["QGHELPERS_TESTS_FROM"] = str(ready / part)
     command = [sys.executable, "-m", "pytest", *OPTIONS, *tests]
     with made(mistake, copy):
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
@@ -104,15 +108,15 @@ def ask(tests: Sequence[str], copy: Path, ready: Path, mistake: Mistake | None =
 
 
 def prepare(folder: Path) -> Path:
-    """A sample and the pile-up, made without any mistake."""
+    """Without any mistake: `all`, a home with sample and pile-up; `pileup`, one with that alone."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     program = "import conftest; conftest.make_sample(); print(conftest.HOME)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     home = Path(done.stdout.strip())
-    shutil.move(home, folder / "home")
-    return folder / "home"
+    shutil.copytree(home / "cache", folder / "pileup" / "cache")
+    shutil.move(home, folder / "all")
+    return folder
 
 
 def main() -> int:
@@ -129,7 +133,7 @@ def main() -> int:
     missed, copies = 0, SimpleQueue()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(args.jobs) as pool:
         folder = Path(name)
-        ready = prepare(folder)
+        ready = prepare(folder / "ready")
         for i in range(args.jobs):
             copies.put(make_copy(folder / f"copy{i}"))
 
