@@ -131,6 +131,8 @@ def main() -> int:
     mistakes = [mistake for name in args.lists for mistake in read(name)]
     tests = {m: () if args.all else m.tests for m in mistakes}
     missed, copies = 0, SimpleQueue()
+    if args.jobs > 1:  # else each would start a thread on every processor
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(args.jobs) as pool:
         folder = Path(name)
         ready = prepare(folder / "ready")
