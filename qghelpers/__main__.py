@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import qghelpers as qg
+from qghelpers.simulation.detector import Detector
 from qghelpers.simulation.processes import PROCESSES
 from qghelpers.simulation.simulate import PILEUP, simulate
 
@@ -66,9 +67,8 @@ def _simulate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--pileup",
         type=float,
-        default=PILEUP,
         metavar="MU",
-        help="mean number of other collisions in an image (%(default)g); 0 turns them off",
+        help=f"mean number of other collisions in an image ({PILEUP:g}); 0 turns them off",
     )
     command.add_argument(
         "--process", choices=PROCESSES, default="qcd", help="quark and gluon jets unless given"
@@ -79,6 +79,20 @@ def _simulate_options(command: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="transverse momentum of the partons in GeV, instead of the process's own",
+    )
+    fair = command.add_argument_group("to compare jets fairly, and to learn about chance")
+    fair.add_argument("--jet-radius", type=float, metavar="R", help="instead of the process's own")
+    fair.add_argument(
+        "--jet-pt", type=float, nargs=2, metavar=("LOW", "HIGH"), help="spread pT evenly, in GeV"
+    )
+    fair.add_argument(
+        "--like", type=Path, metavar="FILE.hdf5", help="take pT, eta, radius, pile-up from its jets"
+    )
+    fair.add_argument(
+        "--twins", type=int, default=1, metavar="K", help="images of each jet, with other pile-up"
+    )
+    fair.add_argument(
+        "--mismeasured-tracks", type=float, default=0.0, metavar="SHARE", help="of all tracks"
     )
 
 
@@ -140,6 +154,27 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         if name in arguments[:1]:
             add_options(command)
     return parser
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    if not 0 <= args.mismeasured_tracks <= 1:
+        raise ValueError(
+            f"a share of {args.mismeasured_tracks:g} of the tracks: 0 to 1 is possible"
+        )
+    simulate(
+        args.out,
+        args.jets,
+        args.seed,
+        args.workers,
+        args.pileup,
+        args.process,
+        args.pt_hat,
+        jet_radius=args.jet_radius,
+        jet_pt=args.jet_pt,
+        like=args.like,
+        twins=args.twins,
+        detector=Detector(track_mismeasured=args.mismeasured_tracks),
+    )
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -229,15 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser(arguments).parse_args(arguments)
     try:
         if args.command == "simulate":
-            simulate(
-                args.out,
-                args.jets,
-                args.seed,
-                args.workers,
-                args.pileup,
-                args.process,
-                args.pt_hat,
-            )
+            _simulate(args)
             print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
         elif args.command == "inspect":
             _inspect(args)

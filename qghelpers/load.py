@@ -84,7 +84,10 @@ def _read(paths: Sequence[str | Path], limit: int | None, seed: int):
     """Columns of all jets, indices of the chosen ones, images by file, and their rows in these."""
     with ExitStack() as stack:
         files = [stack.enter_context(hdf5.open_file(path)) for path in paths]
-        columns = [np.concatenate(parts) for parts in zip(*map(hdf5.columns, files), strict=True)]
+        columns = [list(parts) for parts in zip(*map(hdf5.columns, files), strict=True)]
+        for before, i in enumerate(range(1, len(files))):  # twins are of the same file
+            columns[-1][i] = columns[-1][i] + columns[-1][before].max() + 1
+        columns = [np.concatenate(parts) for parts in columns]
         starts = sparse.offsets_of([len(file["X_jets"]) for file in files])
         chosen = random_rows(starts[-1], limit, seed)
         shares = np.split(chosen, np.searchsorted(chosen, starts[1:-1]))

@@ -107,17 +107,22 @@ def damage_named(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def columns(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (int64), transverse momentum and mass in GeV, and process, each of shape `(jets,)`.
+def columns(file: h5py.File) -> tuple[np.ndarray, ...]:
+    """Labels (int64), pT and mass in GeV, process, and twin number, each of shape `(jets,)`.
 
-    Without a dataset `process`, as in the public file, all jets are "qcd".
+    Without a dataset `process`, as in the public file, all jets are "qcd"; without a dataset
+    `twin`, each jet has a number of its own.
     """
     with damage_named(file.filename):
         labels, pt, mass = (file[key][:] for key in ("y", "pt", "m0"))
         process = np.full(len(labels), QCD)
         if names := _processes(file):
             process = np.array([names.get(i, "?") for i in range(256)])[file["process"][:]]
-    return labels.astype(np.int64), pt, mass, process
+        twin = np.arange(len(labels))
+        data = file.get("twin")
+        if isinstance(data, h5py.Dataset) and data.shape == twin.shape and data.dtype.kind in "iu":
+            twin = data[:].astype(np.int64)
+    return labels.astype(np.int64), pt, mass, process, twin
 
 
 def _processes(file: h5py.File) -> dict[int, str]:
@@ -180,10 +185,13 @@ def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
 
 
 @contextmanager
-def create_file(path: str | Path, jets: int, process: str = QCD) -> Iterator[h5py.File]:
+def create_file(
+    path: str | Path, jets: int, process: str = QCD, twins: bool = False
+) -> Iterator[h5py.File]:
     """Create a file for `jets` jets, which the block fills in; it appears when that is done.
 
-    A process other than "qcd" is stored in a dataset `process`.
+    Beside the public file's datasets it has `eta` and `phi`; a process other than "qcd" is stored
+    in a dataset `process`, and if there are `twins`, their numbers in `twin`.
 
     Raises:
         qghelpers.DataError: the folder does not exist, cannot be written to or is full.
@@ -194,8 +202,10 @@ def create_file(path: str | Path, jets: int, process: str = QCD) -> Iterator[h5p
             chunks = (min(CHUNK, jets), *IMAGE_SHAPE)
             options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1}
             file.create_dataset("X_jets", (jets, *IMAGE_SHAPE), "float32", **options)
-            for key in ("y", "pt", "m0"):
+            for key in ("y", "pt", "m0", "eta", "phi"):
                 file.create_dataset(key, (jets,), "float32")
+            if twins:
+                file.create_dataset("twin", (jets,), "int32")
             if process != QCD:
                 kind = h5py.enum_dtype({QCD: 0, process: 1}, basetype="u1")
                 file.create_dataset("process", data=np.ones(jets, "u1"), dtype=kind)

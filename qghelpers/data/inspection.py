@@ -26,7 +26,7 @@ def inspect(path: str | Path) -> str:
         qghelpers.DataError: the file cannot be used at all.
     """
     with hdf5.open_file(path) as file:
-        labels, pt, mass, process = hdf5.columns(file)
+        labels, pt, mass, process, _ = hdf5.columns(file)
         images = cache.open_images(file["X_jets"])
         lines = _datasets(file, Path(path), images)
     lit, total, largest, strange = _statistics(images, pt.max())

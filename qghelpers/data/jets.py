@@ -20,13 +20,24 @@ class JetImages:
         labels: int64 with shape `(n,)`; 1 is quark, 0 is gluon, -1 neither.
         pt, mass: transverse momentum and mass of the jets in GeV, with shape `(n,)`.
         process: the process that produced them, with shape `(n,)`: "qcd", "w", "top" or "dark".
+        twin: int64 with shape `(n,)`; jets with one number are the same hard jet, with other
+            pile-up and other chances of the detector.
         source: identifies the file that the jets are from; the same for all its subsets.
     """
 
     channels = layout.CHANNELS
 
     def __init__(
-        self, images: sparse.Images, rows, labels, pt, mass, process, source="", order=slice(None)
+        self,
+        images: sparse.Images,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        pt: np.ndarray,
+        mass: np.ndarray,
+        process: np.ndarray,
+        twin: np.ndarray,
+        source: str = "",
+        order: Sequence[int] | slice = slice(None),
     ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
@@ -35,6 +46,7 @@ class JetImages:
         self.pt = pt
         self.mass = mass
         self.process = process
+        self.twin = twin
         self.source = source
 
     def __len__(self) -> int:
@@ -66,7 +78,7 @@ class JetImages:
         return self[self.labels == layout.GLUON]
 
     def _columns(self) -> tuple[np.ndarray, ...]:
-        return self.labels, self.pt, self.mass, self.process
+        return self.labels, self.pt, self.mass, self.process, self.twin
 
     def to(self, device: str | torch.device) -> "JetImages":
         """The same jets with their sparse pixels on `device`, on which dense images are made."""
@@ -141,7 +153,8 @@ class JetImages:
     ) -> tuple["JetImages", ...]:
         """Random, disjoint parts; each has the same share of the jets of every label.
 
-        They are random because the public file is ordered by the period of data taking.
+        They are random because the public file is ordered by the period of data taking. Twins
+        stay together.
 
         Args:
             fractions: share of the jets in each part; they sum to 1.
@@ -154,11 +167,14 @@ class JetImages:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and add up to 1")
         rng = np.random.default_rng(seed)
         parts: list[list[np.ndarray]] = [[] for _ in fractions]
+        first = np.zeros(len(self), bool)  # of its twins
+        first[np.unique(self.twin, return_index=True)[1]] = True
         for label in np.unique(self.labels):
-            order = rng.permutation(np.flatnonzero(self.labels == label))
+            order = rng.permutation(np.flatnonzero(first & (self.labels == label)))
             cuts = np.rint(np.cumsum(fractions)[:-1] * len(order)).astype(int)
             for part, piece in zip(parts, np.split(order, cuts), strict=True):
-                part.append(piece)
+                others = ~first & np.isin(self.twin, self.twin[piece])
+                part.append(np.append(piece, np.flatnonzero(others)))
         chosen = [rng.permutation(np.concatenate(part)) for part in parts]
         if not all(len(part) for part in chosen):
             raise ValueError(f"{len(self)} jets are too few to split into {tuple(fractions)}")

@@ -48,6 +48,10 @@ class Detector:
     track_eta_max: float = 2.5  # [D]
     track_constant: float = 0.015  # relative pT resolution: constant, and per GeV of pT [D]
     track_slope: float = 2.5e-4
+    # Share of tracks so straight by mistake that their momentum is 1 to 100 TeV, with a density
+    # of 1/pT^2, as where a curvature is measured as nearly zero. About 5e-7 in the public file,
+    # whose largest pixels are some tens of TeV; none unless asked for
+    track_mismeasured: float = 0.0
 
     # sigma/E is the sum in quadrature of stochastic / sqrt(E), noise / E and constant [C]
     ecal_stochastic: float = 0.028
@@ -153,14 +157,21 @@ def read_out(cells, stochastic: float, noise: float, constant: float, threshold,
 
 
 def jet_images(
-    particles: Particles, jet_eta: np.ndarray, jet_phi: np.ndarray, detector: Detector, rng
+    particles: Particles,
+    jet_eta: np.ndarray,
+    jet_phi: np.ndarray,
+    detector: Detector,
+    rng: np.random.Generator,
+    twins: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The images of one jet per event.
 
     Args:
         particles: the stable particles of `n` events, including pile-up.
         jet_eta, jet_phi: the axis of the jet in each event, with shape `(n,)`.
-        rng: a `numpy.random.Generator`.
+        rng: for all chances of the detector.
+        twins: the events are so many copies of the same jets, one after the other; all get the
+            centre of the first copy, so that their pixels can be compared.
 
     Returns:
         Images in GeV/100 with shape `(n, 125, 125, 3)`: eta, phi, and Tracks, ECAL, HCAL; and a
@@ -174,7 +185,8 @@ def jet_images(
     in_ecal, in_hcal = deposits(particles, detector, rng)
 
     towers = _hcal_towers(n, particles.event, eta, phi, in_hcal, detector, rng)
-    centre_eta, centre_phi = _hottest_tower(towers, jet_eta, jet_phi, detector)
+    centre = _hottest_tower(towers, jet_eta, jet_phi, detector)
+    centre_eta, centre_phi = (np.tile(c[: n // twins], twins) for c in centre)
     corner = tuple((c - TOWERS_PER_SIDE // 2) * TOWER_SIZE for c in (centre_eta, centre_phi))
     in_reach = np.abs(centre_eta - ETA_TOWERS + 0.5) < detector.seed_tower_max
 
@@ -246,6 +258,9 @@ def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
     tracks = particles[found]
     sigma = np.hypot(detector.track_constant, detector.track_slope * tracks.pt)
     pt = tracks.pt * np.maximum(1 + sigma * rng.standard_normal(len(tracks.pt)), 0.01)
+    if detector.track_mismeasured:
+        wrong = rng.random(len(pt)) < detector.track_mismeasured
+        pt[wrong] = 1000 / rng.uniform(0.01, 1, wrong.sum())
     return _fill_crystals(n, tracks.event, tracks.eta, tracks.phi, pt, corner)
 
 

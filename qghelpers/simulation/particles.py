@@ -1,7 +1,7 @@
 """`Particles`: the particles of many events, as flat arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,13 @@ class Particles:
 
     def __len__(self) -> int:
         return len(self.event)
+
+    def of_events(self, events: np.ndarray) -> "Particles":
+        """Those of these events, which are numbered anew, in this order."""
+        number = np.full(max(self.event.max(initial=-1), events.max(initial=-1)) + 1, -1)
+        number[events] = np.arange(len(events))
+        some = self[number[self.event] >= 0]
+        return replace(some, event=number[some.event])
 
     @staticmethod
     def join(parts: Sequence["Particles"]) -> "Particles":

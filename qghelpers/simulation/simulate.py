@@ -5,9 +5,11 @@ give one jet each: the leading central anti-kT jet, which must match a hard part
 Jets are clustered from the hard collision alone, which is what pile-up subtraction estimates.
 """
 
+import json
+import math
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,26 +18,37 @@ from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
 from qghelpers.data import hdf5, layout
-from qghelpers.simulation import pythia
+from qghelpers.simulation import pythia, selection
 from qghelpers.simulation.detector import Detector, jet_images
 from qghelpers.simulation.particles import Particles
 from qghelpers.simulation.pileup import load_pool
 from qghelpers.simulation.processes import PROCESSES, Kind, Process
 from qghelpers.simulation.pythia import BATCH
+from qghelpers.simulation.selection import Wanted
 
-try:
-    import awkward as ak
-    import fastjet
-except ImportError:  # reported by pythia.require(), as a missing Pythia8 is
-    pass
-
-__all__ = ["BLOCK", "PILEUP", "leading_jets", "one_event", "simulate"]
+__all__ = ["BLOCK", "PILEUP", "one_event", "simulate"]
 
 BLOCK = 64 * layout.CHUNK  # jets per random stream, so that the number of workers has no influence
-JET_ETA_MAX = 1.39  # 16 towers of 0.087: the image is centred in the barrel
-MATCH_RADIUS = 0.4
 PT_HAT_MAX = 1500.0  # GeV; harder collisions are too rare at 8 TeV
 PILEUP = 20.0  # collisions per bunch crossing, as in the public file
+PARTONS = 0.8, 1.6  # of the wanted jets' momenta: the range of the partons that make such jets
+WINDOW = 1.3  # ratio of the largest to the smallest wanted momentum that are simulated together
+PATIENCE = 2000  # collisions without a wanted jet, after which the tolerance is doubled
+MOST_SLACK = 4.0  # of the tolerance; then there are no such jets
+# hard collisions as often as soft ones: they fall with the fifth power or so of pT hat
+EVENLY = "PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4"
+PROPERTIES = {"pt": "pt", "m0": "mass", "eta": "eta", "phi": "phi"}  # of jets, by dataset
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the jets of a file have in common, and the momenta that are wanted of them, if any."""
+
+    process: Process
+    pileup: float
+    detector: Detector
+    wanted: Wanted | None = None
+    twins: int = 1
 
 
 def simulate(
@@ -43,46 +56,80 @@ def simulate(
     jets: int,
     seed: int = 0,
     workers: int | None = None,
-    pileup: float = PILEUP,
+    pileup: float | None = None,
     process: str = "qcd",
     pt_hat: tuple[float, float] | None = None,
+    *,
+    jet_radius: float | None = None,
+    jet_pt: tuple[float, float] | None = None,
+    like: str | Path | None = None,
+    twins: int = 1,
+    detector: Detector | None = None,
 ) -> None:
     """Write simulated jets to a file with the public file's layout; the settings are attributes.
 
     The same seed gives the same images for any number of workers, which joblib manages: inside
     `joblib.parallel_config(backend="dask")`, a Dask cluster does the work.
 
+    Besides the public file's datasets there are `eta` and `phi` of the jets; `process`, for jets
+    that are neither quark nor gluon (their `y` is -1); and `twin`, where jets have twins.
+
     Args:
         path: the HDF5 file to make; it appears when it is complete.
         jets: number of jets, half quark and half gluon; an odd one is gluon.
         seed: 0 or more.
         workers: number of processes; by default one per processor.
-        pileup: mean number of other collisions per image, which is Poisson distributed.
-        process: `qcd`, or `w`, `top` or `dark` for jets that are neither quark nor gluon: their
-            `y` is -1, and a dataset `process` names their process.
+        pileup: mean number of other collisions per image, which is Poisson distributed; 20, or as
+            in the file that is matched.
+        process: `qcd`, `w`, `top` or `dark`.
         pt_hat: range of the outgoing partons' transverse momentum in GeV; by default that of
             the process.
+        jet_radius: of the jets, in eta and phi; by default that of the process.
+        jet_pt: range of the jets' transverse momentum in GeV, over which they are spread evenly.
+        like: a file of simulated jets that these are to be compared with: they have the same
+            transverse momenta (within 2 %), |eta| (within 0.2), radius and mean pile-up.
+        twins: images of each jet, with other pile-up and other chances of the detector, but the
+            same centre; those of one jet have the same number in the dataset `twin`.
+        detector: its parameters; those that fit the public file unless given.
 
     Raises:
-        qghelpers.DataError: `path` cannot be written.
+        qghelpers.DataError: `path` cannot be written, or `like` cannot be used.
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or there are no jets like the wanted ones.
     """
     pythia.require()
-    pt_hat = _check(jets, seed, workers, pileup, process, pt_hat)
-    run = partial(_in_order, workers=workers)
-    with hdf5.create_file(path, jets, process) as file:
-        file.attrs.update(process=process, seed=seed, pileup=pileup, pt_hat=pt_hat or ())
-        if pileup:
-            load_pool(run)  # made once, before the workers need it
-        source = replace(PROCESSES[process], pt_hat=pt_hat)
-        chunk = file["X_jets"].chunks[0]
-        blocks = [(start, min(BLOCK, jets - start)) for start in range(0, jets, BLOCK)]
-        tasks = [delayed(_block)(source, pileup, n, (seed, start), chunk) for start, n in blocks]
-        with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
-            for (start, n), block in zip(blocks, run(tasks), strict=True):
-                hdf5.write_block(file, start, *block)
-                progress.update(n)
+    _check(jets, seed, workers, process, jet_pt, like, twins)
+    wanted, made = selection.like(like, seed) if like is not None else (None, {})
+    if jet_pt is not None:
+        wanted = selection.flat(*jet_pt, jets // twins, seed)
+    pileup = made.get("pileup", PILEUP) if pileup is None else pileup
+    radius = made.get("jet_radius") if jet_radius is None else jet_radius
+    source = _source(process, pt_hat, radius, wanted)
+    if not 0 <= pileup <= 200:
+        raise ValueError(f"simulate: pile-up is {pileup}: choose a number from 0 to 200")
+    sample = Sample(source, pileup, detector or Detector(), wanted, twins)
+    attributes = {"process": process, "seed": seed, "pileup": pileup, "twins": twins}
+    attributes |= {"pt_hat": source.pt_hat or (), "jet_radius": source.jet_radius}
+    attributes |= {"jet_pt": jet_pt or (), "like": "" if like is None else Path(like).name}
+    attributes["detector"] = json.dumps(asdict(sample.detector))
+    with hdf5.create_file(path, jets, process, twins > 1) as file:
+        file.attrs.update(attributes)
+        _fill(file, sample, seed, partial(_in_order, workers=workers))
+
+
+def _fill(file, sample: Sample, seed: int, run) -> None:
+    """Simulate block by block, and write what is ready."""
+    if sample.pileup:
+        load_pool(run)  # made once, before the workers need it
+    jets, chunk = len(file["y"]), file["X_jets"].chunks[0]
+    step = math.lcm(layout.CHUNK, sample.twins)
+    step *= max(1, BLOCK // step)
+    blocks = [(start, min(step, jets - start)) for start in range(0, jets, step)]
+    tasks = [delayed(_block)(sample, n, (seed, start), chunk) for start, n in blocks]
+    with tqdm(total=jets, unit=" jets", desc="simulating") as progress:
+        for (start, n), block in zip(blocks, run(tasks), strict=True):
+            hdf5.write_block(file, start, *block)
+            progress.update(n)
 
 
 def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, float, float]:
@@ -98,31 +145,61 @@ def one_event(label: int = layout.GLUON, seed: int = 0) -> tuple[Particles, floa
     (kind,) = (kind for kind in PROCESSES["qcd"].kinds if kind.label == label)
     collide = pythia.hard_collisions(kind, PROCESSES["qcd"].pt_hat, seed + 1)
     while True:
-        particles, jet = _matched(collide(5), kind, PROCESSES["qcd"])
+        particles, jet = selection.matched(collide(5), kind, PROCESSES["qcd"])
         if len(jet["pt"]):
             return particles[particles.event == 0], float(jet["eta"][0]), float(jet["phi"][0])
 
 
-def _check(jets, seed, workers, pileup, process, pt_hat) -> tuple[float, float] | None:
-    """Raise a ValueError if an argument is out of range; return the range of pT hat to use."""
+def _check(jets, seed, workers, process, jet_pt, like, twins) -> None:
+    """Raise a ValueError if an argument is out of range."""
     if jets < 1 or seed < 0 or (workers is not None and workers < 1):
         raise ValueError("simulate: jets and workers start at 1, the seed at 0")
-    if not 0 <= pileup <= 200:
-        raise ValueError(f"simulate: pile-up is {pileup}: choose a number from 0 to 200")
     if process not in PROCESSES:
         raise ValueError(f"simulate: no process {process}: there are {', '.join(PROCESSES)}")
-    own = PROCESSES[process].pt_hat
+    if twins < 1 or jets % twins:
+        raise ValueError(f"simulate: {jets} images cannot be {twins} of each jet: take a multiple")
+    if jet_pt is not None and like is not None:
+        raise ValueError("simulate: jet pT is either that of a file or a window: give one of them")
+    if jet_pt is not None and not 20 <= jet_pt[0] < jet_pt[1] <= PT_HAT_MAX:
+        raise ValueError(
+            f"simulate: jet pT from {jet_pt[0]:g} to {jet_pt[1]:g}: choose a window between 20 "
+            f"and {PT_HAT_MAX:g} GeV"
+        )
+
+
+def _source(
+    process: str,
+    pt_hat: tuple[float, float] | None,
+    radius: float | None,
+    wanted: Wanted | None,
+) -> Process:
+    """The process with the chosen radius and momenta.
+
+    Raises:
+        ValueError: they are out of range.
+    """
+    source = PROCESSES[process]
+    if radius is not None:
+        if not 0.1 <= radius <= 1.5:
+            raise ValueError(f"simulate: jet radius is {radius:g}: choose one from 0.1 to 1.5")
+        source = replace(source, jet_radius=radius)
+    own = source.pt_hat
+    if wanted is not None:
+        source = replace(source, jet_pt_min=0.9 * wanted.pt.min())
+        if pt_hat is None and own is not None:
+            evenly = [replace(kind, settings=(*kind.settings, *EVENLY)) for kind in source.kinds]
+            source = replace(source, kinds=tuple(evenly))
     if pt_hat is None:
-        return own
+        return source
     if own is None:
         raise ValueError(f"simulate: {process} jets come from a decay and have no pT hat to choose")
-    lowest = PROCESSES[process].jet_pt_min
+    lowest = source.jet_pt_min
     if not lowest <= pt_hat[0] < pt_hat[1] <= PT_HAT_MAX:
         raise ValueError(
             f"simulate: pT hat from {pt_hat[0]} to {pt_hat[1]}: choose a window between "
             f"{lowest:g} and {PT_HAT_MAX:g} GeV"
         )
-    return tuple(pt_hat)
+    return replace(source, pt_hat=tuple(pt_hat))
 
 
 def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
@@ -138,71 +215,90 @@ _pool = cache(load_pool)  # loaded once per process
 _alone = threading.Lock()  # two threads of one process in Pythia would wait for each other
 
 
-def _block(process: Process, pileup: float, jets: int, stream: tuple[int, int], chunk: int):
+def _block(sample: Sample, jets: int, stream: tuple[int, int], chunk: int):
     """Columns and compressed images of `jets` jets, whose kinds are in random order.
 
     They depend on the arguments alone, so that any worker can make them at any time.
     """
     images = np.zeros((jets, *layout.IMAGE_SHAPE), np.float32)
-    columns = {key: np.zeros(jets, np.float32) for key in ("y", "pt", "m0")}
+    columns = {key: np.zeros(jets, np.float32) for key in ("y", *PROPERTIES)}
+    columns["twin"] = np.zeros(jets, np.int32)
     rng = np.random.default_rng(stream)
-    order, kinds = rng.permutation(jets), process.kinds
+    places, kinds = rng.permutation(jets).reshape(-1, sample.twins), sample.process.kinds
+    numbers = np.arange(len(places)) + stream[1] // sample.twins  # of the jets in the file
     with _alone:
         for i, kind in enumerate(kinds):
-            seed = int(rng.integers(1, 900_000_000))
-            collide = pythia.hard_collisions(kind, process.pt_hat, seed)
-            empty = order[i :: len(kinds)]
-            while len(empty):
-                events = collide(min(BATCH, 3 * len(empty) // 2 + 5))  # two in three give a jet
-                particles, jet = _matched(events, kind, process)
-                if pileup:
-                    others = rng.poisson(pileup, len(jet["pt"]))
-                    particles = Particles.join([particles, _pool().draw(others, rng)])
-                made, in_reach = jet_images(particles, jet["eta"], jet["phi"], Detector(), rng)
-                chosen = np.flatnonzero(in_reach)[: len(empty)]
-                filled, empty = empty[: len(chosen)], empty[len(chosen) :]
-                images[filled] = made[chosen]
-                columns["y"][filled] = kind.label
-                columns["pt"][filled] = jet["pt"][chosen]
-                columns["m0"][filled] = jet["mass"][chosen]
+            mine = np.arange(i, len(places), len(kinds))
+            for pt_hat, some in _windows(sample, numbers[mine]):
+                own = places[mine[some]], numbers[mine[some]]
+                collide = pythia.hard_collisions(kind, pt_hat, int(rng.integers(1, 900_000_000)))
+                for place, number, jet, made in _jets(sample, kind, collide, *own, rng):
+                    images[place] = made
+                    columns["y"][place], columns["twin"][place] = kind.label, number
+                    for key, name in PROPERTIES.items():
+                        columns[key][place] = jet[name]
+    if sample.twins == 1:
+        del columns["twin"]
     return columns, hdf5.compressed(images, chunk)
 
 
-def _matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, np.ndarray]]:
-    """Particles and leading jets of those events whose leading jet matches a parton of the kind."""
-    stable = pythia.visible(events)
-    partons = pythia.outgoing(events, kind.partons)
-    jet = leading_jets(stable.p, process.jet_radius, process.jet_pt_min)
-    d_eta = pythia.eta(partons.p) - jet["eta"]
-    d_phi = (pythia.phi(partons.p) - jet["phi"] + np.pi) % (2 * np.pi) - np.pi
-    matched = ak.to_numpy(ak.any(np.hypot(d_eta, d_phi) < MATCH_RADIUS, axis=1))
-    keep = matched & (jet["pt"] > 0)
-    return pythia.flat(stable[keep]), {key: values[keep] for key, values in jet.items()}
+def _windows(sample: Sample, numbers: np.ndarray) -> Iterator[tuple[tuple | None, np.ndarray]]:
+    """Ranges of pT hat, and which of these jets should come from each.
 
-
-def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str, np.ndarray]:
-    """The central anti-kT jet with the largest pT in each event; zeros if there is none.
-
-    Args:
-        momenta: Awkward array of events of four-momenta `px, py, pz, e` in GeV.
-        radius: of the jets, in eta and phi.
-        pt_min: smallest transverse momentum in GeV.
-
-    Returns:
-        `pt` and `mass` in GeV, `eta` and `phi`, each with shape `(events,)`.
+    Where momenta are wanted, each range is narrow, so that few collisions are in vain.
     """
-    # no banner of FastJet on standard output, which is for results
-    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    fields = {"px": momenta.px, "py": momenta.py, "pz": momenta.pz, "E": momenta.e}
-    momenta = ak.zip(fields, with_name="Momentum4D")
-    jets = fastjet.ClusterSequence(momenta, definition).inclusive_jets(min_pt=pt_min)
-    pt2 = jets.px**2 + jets.py**2
-    jets = jets[abs(jets.pz) < np.sinh(JET_ETA_MAX) * np.sqrt(pt2)]
-    hardest = ak.argmax(jets.px**2 + jets.py**2, axis=1, keepdims=True)
-    jet = ak.pad_none(jets[hardest], 1)[:, 0]
-    px, py, pz, e = (ak.to_numpy(ak.fill_none(jet[k], 0)) for k in ("px", "py", "pz", "E"))
-    pt = np.hypot(px, py)
-    mass = np.sqrt(np.maximum(e**2 - pt**2 - pz**2, 0))
-    eta = np.arcsinh(pz / np.maximum(pt, 1e-9))
-    return {"pt": pt, "mass": mass, "eta": eta, "phi": np.arctan2(py, px)}
+    pt_hat, evenly = sample.process.pt_hat, EVENLY[0] in sample.process.kinds[0].settings
+    if not evenly:
+        yield pt_hat, np.arange(len(numbers))
+        return
+    pt = sample.wanted[numbers].pt
+    window = np.floor(np.log(pt / sample.wanted.pt.min()) / np.log(WINDOW)).astype(int)
+    for i in np.unique(window):
+        some = np.flatnonzero(window == i)
+        low, high = PARTONS[0] * pt[some].min(), PARTONS[1] * pt[some].max()
+        yield (low, min(high, PT_HAT_MAX)), some
+
+
+def _jets(sample: Sample, kind: Kind, collide: Callable, places, numbers, rng):
+    """Give each jet in turn: its places in the block, its number, its properties and its images."""
+    vain, slack = 0, 1.0  # collisions since the last jet; factor on the tolerance
+    while len(places):
+        count = min(BATCH, 3 * len(places) // 2 + 5)  # two in three give a jet
+        count = count if sample.wanted is None else BATCH
+        particles, jet = selection.matched(collide(count), kind, sample.process)
+        if sample.wanted is None:
+            candidates, given = np.arange(len(jet["pt"])), None
+        else:
+            candidates, given = selection.assign(jet, sample.wanted[numbers], slack)
+            particles = particles.of_events(candidates)
+            jet = {key: values[candidates] for key, values in jet.items()}
+        vain = 0 if len(candidates) else vain + count
+        if vain >= PATIENCE:
+            vain, slack = 0, 2 * slack
+        if slack > MOST_SLACK:
+            pt = sample.wanted[numbers].pt
+            raise ValueError(
+                f"simulate: no such jets with pT from {pt.min():.0f} to {pt.max():.0f} GeV were "
+                "found: choose another window, file or pT hat"
+            )
+        if not len(candidates):
+            continue
+        made, in_reach = _images(sample, particles, jet, rng)
+        good = np.flatnonzero(in_reach)[: len(places)]
+        filled = np.arange(len(good)) if given is None else given[good]
+        for place, event in zip(filled, good, strict=True):
+            properties = {key: values[event] for key, values in jet.items()}
+            yield places[place], numbers[place], properties, made[:, event]
+        places, numbers = np.delete(places, filled, axis=0), np.delete(numbers, filled)
+
+
+def _images(sample: Sample, particles: Particles, jet, rng) -> tuple[np.ndarray, np.ndarray]:
+    """All images of some jets, `(twins, n, 125, 125, 3)`, and which jets have all in reach."""
+    n, k = len(jet["pt"]), sample.twins
+    copies = [replace(particles, event=particles.event + i * n) for i in range(k)]
+    if sample.pileup:
+        copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng))
+    axes = np.tile(jet["eta"], k), np.tile(jet["phi"], k)
+    everything = Particles.join(copies) if len(copies) > 1 else particles
+    made, in_reach = jet_images(everything, *axes, sample.detector, rng, k)
+    return made.reshape(k, n, *made.shape[1:]), in_reach.reshape(k, n).all(axis=0)

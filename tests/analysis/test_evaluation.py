@@ -44,7 +44,14 @@ def other(jets):
     """Jets of another file, as far as anybody can tell."""
     some = jets[:30]
     return qg.JetImages(
-        some._images, some._rows, some.labels, some.pt, some.mass, some.process, source="other"
+        some._images,
+        some._rows,
+        some.labels,
+        some.pt,
+        some.mass,
+        some.process,
+        some.twin,
+        source="other",
     )
 
 

@@ -23,7 +23,7 @@ def made(count: int, order=slice(None), labels=None) -> JetImages:
     numbers = np.arange(1, count + 1)
     labels = numbers % 2 if labels is None else labels
     process = np.where(labels == layout.NEITHER, "w", "qcd")
-    columns = labels, numbers * 10.0, numbers * 100.0, process
+    columns = labels, numbers * 10.0, numbers * 100.0, process, numbers
     return JetImages(packer.packed(), np.arange(count), *columns, "source", order)
 
 

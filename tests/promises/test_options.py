@@ -11,6 +11,7 @@ from qghelpers import __main__ as command_line
 from qghelpers.__main__ import main
 from qghelpers.analysis import evaluation
 from qghelpers.networks.sparse_vae import SparseVAE
+from qghelpers.simulation.detector import Detector
 from qghelpers.training import runs
 
 ENGINE = {
@@ -102,16 +103,30 @@ def test_a_training_that_was_stopped_exits_like_one(sample_file, tmp_path, fitte
 
 def test_simulate_hands_everything_over(monkeypatch, tmp_path, capsys):
     asked = []
-    monkeypatch.setattr(command_line, "simulate", lambda *args: asked.append(args))
+    monkeypatch.setattr(
+        command_line, "simulate", lambda *args, **named: asked.append((args, named))
+    )
     out = tmp_path / "jets.hdf5"
     every = {"jets": 5, "seed": 3, "workers": 2, "pileup": 4.5, "process": "top"}
-    assert main(["simulate", str(out), *options(every), "--pt-hat", "300", "400"]) == 0
+    fair = {"jet_radius": 0.7, "like": "w.hdf5", "twins": 5, "mismeasured_tracks": 0.25}
+    windows = ["--pt-hat", "300", "400", "--jet-pt", "310", "390"]
+    assert main(["simulate", str(out), *options(every | fair), *windows]) == 0
     assert capsys.readouterr().out == f"{out}: 5 top jets, seed 3\n"
     assert main(["simulate", str(out), "--jets", "6"]) == 0
-    assert asked == [
-        (out, 5, 3, 2, 4.5, "top", [300, 400]),
-        (out, 6, 0, None, 20, "qcd", None),
-    ]
+    (given, named), (plain, usual) = asked
+    assert given == (out, 5, 3, 2, 4.5, "top", [300, 400])
+    assert named == {
+        "jet_radius": 0.7,
+        "jet_pt": [310, 390],
+        "like": Path("w.hdf5"),
+        "twins": 5,
+        "detector": Detector(track_mismeasured=0.25),
+    }
+    assert plain == (out, 6, 0, None, None, "qcd", None)
+    nothing = {"jet_radius": None, "jet_pt": None, "like": None, "twins": 1}
+    assert usual == nothing | {"detector": Detector()}
+    assert main(["simulate", str(out), "--jets", "6", "--mismeasured-tracks", "2"]) == 2
+    assert "a share of 2 of the tracks: 0 to 1 is possible" in capsys.readouterr().err
 
 
 def test_evaluate_hands_everything_over(sample_file, tmp_path, monkeypatch, capsys):
@@ -148,7 +163,7 @@ def test_evaluate_hands_everything_over(sample_file, tmp_path, monkeypatch, caps
     ],
 )
 def test_what_goes_wrong_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(command_line, "simulate", fail)
@@ -157,7 +172,7 @@ def test_what_goes_wrong_is_one_line_and_a_code(monkeypatch, capsys, error, code
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr(command_line, "simulate", fail)

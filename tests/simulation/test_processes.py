@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
-from qghelpers.simulation import pythia
-from qghelpers.simulation import simulate as simulation
+from qghelpers.simulation import pythia, selection
 from qghelpers.simulation.processes import PROCESSES
 
 # label, window of pT hat, jet radius and smallest jet pT, partons
@@ -148,7 +147,7 @@ def test_jets_have_the_radius_of_their_process(name, parton, radius, inside):
     distance = radius + (-0.05 if inside else 0.05)
     some = event(parton, (300, 0, 1), (250, 0, 1), (100, distance, 1))
     process = PROCESSES[name]
-    _, jet = simulation._matched(ak.Array([some]), process.kinds[0], process)
+    _, jet = selection.matched(ak.Array([some]), process.kinds[0], process)
     assert jet["pt"][0] == pytest.approx(350 if inside else 250)
 
 
@@ -157,7 +156,7 @@ def test_jets_have_at_least_the_momentum_of_their_process(name, parton, least):
     process = PROCESSES[name]
     for pt, found in ((least + 1, 1), (least - 1, 0)):
         some = event(parton, (pt, 0, 1), (pt, 0, 1))
-        particles, jet = simulation._matched(ak.Array([some]), process.kinds[0], process)
+        particles, jet = selection.matched(ak.Array([some]), process.kinds[0], process)
         assert len(jet["pt"]) == found
         assert len(particles) == found
 
@@ -175,7 +174,7 @@ def test_jets_have_at_least_the_momentum_of_their_process(name, parton, least):
 def test_partons_are_matched_across_the_seam_in_phi(jet_phi, parton_phi, matches):
     some = event(21, (100, 0.1, parton_phi), (100, 0.1, jet_phi))
     qcd = PROCESSES["qcd"]
-    _, jet = simulation._matched(ak.Array([some]), qcd.kinds[0], qcd)
+    _, jet = selection.matched(ak.Array([some]), qcd.kinds[0], qcd)
     assert len(jet["pt"]) == matches
 
 
@@ -183,7 +182,7 @@ def test_partons_are_matched_across_the_seam_in_phi(jet_phi, parton_phi, matches
     ("eta", "central"), [(1.3, True), (-1.3, True), (1.45, False), (-1.45, False)]
 )
 def test_jets_are_central_on_both_sides(eta, central):
-    jet = simulation.leading_jets(ak.Array([[momentum(100, eta, 0.5)]]))
+    jet = selection.leading_jets(ak.Array([[momentum(100, eta, 0.5)]]))
     assert (jet["pt"][0] > 0) is np.bool_(central)
     if central:
         assert (jet["eta"][0], jet["phi"][0]) == (pytest.approx(eta), pytest.approx(0.5))

@@ -13,7 +13,7 @@ from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
 from qghelpers.data import hdf5, layout
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
-from qghelpers.simulation import pileup, pythia
+from qghelpers.simulation import pileup, pythia, selection
 from qghelpers.simulation import simulate as simulation
 from qghelpers.simulation.processes import PROCESSES
 
@@ -318,7 +318,7 @@ def test_the_leading_jet_has_to_match_a_parton_of_the_right_kind(parton, eta, ma
         {"id": 14, "status": 91, "p": neutrino},  # unseen: not in the jet
     ]
     gluons = PROCESSES["qcd"].kinds[GLUON]
-    particles, found = simulation._matched(ak.Array([event]), gluons, PROCESSES["qcd"])
+    particles, found = selection.matched(ak.Array([event]), gluons, PROCESSES["qcd"])
     assert len(found["pt"]) == matches
     assert list(particles.pdg) == [211] * matches
     np.testing.assert_allclose(found["pt"], [100] * matches)
@@ -327,7 +327,7 @@ def test_the_leading_jet_has_to_match_a_parton_of_the_right_kind(parton, eta, ma
 def test_leading_jet_of_two_collinear_particles_back_to_back_with_a_third():
     event = [momentum(100, 0.0, 0.1), momentum(50, 0.2, 0.2), momentum(140, 0.5, 3.0)]
     forward = [momentum(100, 2.5, 0.0), momentum(100, -2.5, 3.0)]
-    jet = simulation.leading_jets(ak.Array([event, forward]))
+    jet = selection.leading_jets(ak.Array([event, forward]))
     total = {k: event[0][k] + event[1][k] for k in event[0]}
     mass2 = total["e"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
     assert jet["pt"][0] == pytest.approx(np.hypot(total["px"], total["py"]))
