@@ -230,6 +230,7 @@ def test_a_table_has_every_quantity_once_and_shows_those_asked_for():
     table = metrics.Table({"a": {"x": (1.5, 0.1), "y": (2.5, 0.2)}, "b": {"z": (3.5, 0.3)}})
     assert list(table.columns()) == ["x", "y", "z"]
     assert table.only(["z", "x"]) == {"a": {"x": (1.5, 0.1)}, "b": {"z": (3.5, 0.3)}}
+    assert list(table.only(["y", "x"])["a"]) == ["y", "x"]  # in the order that is asked for
     shown = metrics.format_table(dict(table), ["y", "z"])
     assert [line.split()[0] for line in shown.splitlines()] == ["a", "y", "z"]
     assert shown.splitlines()[2].split() == ["z", "3.500", "±", "0.300"]
