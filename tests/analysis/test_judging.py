@@ -177,6 +177,8 @@ def test_distances_are_in_deviations_of_the_truth_and_of_as_many_jets():
     truth, wide = rng.normal(0, 2, 500), rng.normal(3, 8, 400)
     value, _ = metrics.wasserstein(truth, truth + 3)
     assert value == pytest.approx(3 / truth.std())
+    value, _ = metrics.wasserstein(truth, 3 * truth)  # each value is moved by twice itself
+    assert value == pytest.approx(2 * np.abs(truth).mean() / truth.std())
     value, _ = metrics.wasserstein(np.full(9, 2.0), np.full(9, 5.0))
     assert value == 3  # where the truth does not vary
     samples = [dict.fromkeys(observables.NAMES, values) for values in (truth, wide)]
