@@ -153,7 +153,7 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     low, high = np.quantile(values, [0.001, 0.999])
     if np.issubdtype(values.dtype, np.integer):
         step = max(1, round((high - low) / bins))
-        return np.arange(np.floor(low), high + step, step) - 0.5
+        return np.arange(np.floor(low), high + 1 + step, step) - 0.5
     return np.linspace(low, high, bins + 1)
 
 

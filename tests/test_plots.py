@@ -87,6 +87,23 @@ def test_histograms_show_quark_and_gluon_jets_apart():
     assert centres["gluon"] < 0.5 < centres["quark"]
 
 
+@pytest.mark.parametrize("most", [1, 9, 10, 11, 39, 40, 41, 100, 1000])
+def test_whole_numbers_are_all_counted_and_never_cut_in_two(most):
+    values = np.repeat(np.arange(most + 1), 3)
+    edges = plots._edges(values, bins=40)
+    assert edges[0] == np.floor(np.quantile(values, 0.001)) - 0.5
+    assert edges[-1] >= np.quantile(values, 0.999) + 0.5
+    assert ((edges * 2) % 2 == 1).all()  # between whole numbers
+    assert len(edges) <= 62
+
+
+def test_all_values_but_one_in_a_thousand_on_each_side_are_shown():
+    values = np.random.default_rng(0).normal(size=10_000)
+    edges = plots._edges(values, bins=20)
+    assert len(edges) == 21
+    assert ((values >= edges[0]) & (values <= edges[-1])).mean() == pytest.approx(0.998, abs=3e-4)
+
+
 def test_loss_curves_show_the_history():
     history = [{"epoch": i, "train_loss": 4 / i, "validation_loss": 5 / i} for i in (1, 2)]
     ax = plots.loss_curves(history, zero=3).axes[0]

@@ -171,18 +171,47 @@ def test_draws_leave_the_callers_chance_alone(run, parts):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_network_that_draws_nothing_has_no_such_rows(jets, tmp_path):
-    trained(jets, tmp_path / "run", qg.UNetAutoencoder())
+class Blank(qg.JetAutoencoder):
+    """Draws nothing, and learns a single number."""
+
+    def __init__(self) -> None:
+        super().__init__(scaling="log")
+        self.level = torch.nn.Parameter(torch.zeros(()))
+
+    def encode(self, images):
+        return images.sum(dim=(2, 3))
+
+    def reconstruct(self, images):
+        return self.level.expand(images.shape)
+
+    def loss(self, images, noise=None):
+        return {"loss": self.error(self.scaling(images), self.reconstruct(images))}
+
+
+def test_a_network_that_draws_nothing_has_no_such_rows(jets, tmp_path, capfd):
+    trained(jets, tmp_path / "run", Blank(), recipe_name="own")
     table = evaluation.evaluate(tmp_path / "run", jets)
-    assert list(table)[-2:] == ["unet (fast)", "other true jets"]
+    assert list(table)[2:] == ["PCA, 3 numbers", "Blank (own)", "other true jets"]
+    assert "reference" not in capfd.readouterr().err  # there is none of such a network
 
 
-@pytest.mark.parametrize(("recipe", "said"), [("fast", True), ("reference", False)])
-def test_a_missing_reference_is_told(jets, tmp_path, capfd, recipe, said):
-    trained(jets, tmp_path / "run", qg.UNetAutoencoder(), recipe_name=recipe)
-    evaluation.evaluate(tmp_path / "run", jets)
-    line = "train unet --recipe reference --out DIR, then evaluate --beside DIR"
-    assert (line in capfd.readouterr().err) is said
+@pytest.mark.parametrize(
+    ("network", "recipe", "beside", "missing"),
+    [
+        ("unet", "fast", [], "unet"),
+        ("masked-unet", "masked", ["vae (reference)"], "unet"),
+        ("pca-vae", "fast", [], "vae"),
+        ("unet", "fast", ["unet (reference)"], None),
+        ("vae", "reference", [], None),
+        ("mine", "fast", [], None),
+    ],
+)
+def test_a_missing_reference_is_told(capfd, network, recipe, beside, missing):
+    config = {"network": network, "recipe_name": recipe}
+    own = evaluation.recipes.command_name(config)
+    evaluation._advise_reference(config, [*beside, f"{own} ({recipe})"])
+    line = f"train {missing} --recipe reference --out DIR, then evaluate --beside DIR"
+    assert (line in capfd.readouterr().err) is (missing is not None)
 
 
 def test_jets_of_the_run_that_were_split_in_another_way_are_refused(jets, run, tmp_path):

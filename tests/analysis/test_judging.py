@@ -177,6 +177,8 @@ def test_distances_are_in_deviations_of_the_truth_and_of_as_many_jets():
     truth, wide = rng.normal(0, 2, 500), rng.normal(3, 8, 400)
     value, _ = metrics.wasserstein(truth, truth + 3)
     assert value == pytest.approx(3 / truth.std())
+    value, _ = metrics.wasserstein(truth, 3 * truth)  # each value is moved by twice itself
+    assert value == pytest.approx(2 * np.abs(truth).mean() / truth.std())
     value, _ = metrics.wasserstein(np.full(9, 2.0), np.full(9, 5.0))
     assert value == 3  # where the truth does not vary
     samples = [dict.fromkeys(observables.NAMES, values) for values in (truth, wide)]
@@ -230,6 +232,7 @@ def test_a_table_has_every_quantity_once_and_shows_those_asked_for():
     table = metrics.Table({"a": {"x": (1.5, 0.1), "y": (2.5, 0.2)}, "b": {"z": (3.5, 0.3)}})
     assert list(table.columns()) == ["x", "y", "z"]
     assert table.only(["z", "x"]) == {"a": {"x": (1.5, 0.1)}, "b": {"z": (3.5, 0.3)}}
+    assert list(table.only(["y", "x"])["a"]) == ["y", "x"]  # in the order that is asked for
     shown = metrics.format_table(dict(table), ["y", "z"])
     assert [line.split()[0] for line in shown.splitlines()] == ["a", "y", "z"]
     assert shown.splitlines()[2].split() == ["z", "3.500", "±", "0.300"]

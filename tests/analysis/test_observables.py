@@ -103,6 +103,17 @@ def test_a_blank_image_and_one_of_many(busy):
     assert all(both[name][1] == pytest.approx(value) for name, value in of(busy).items())
 
 
+@pytest.mark.parametrize(("channel", "deposit"), [(0, 0.1), (1, 0.05), (2, 0.04)])
+def test_a_pixel_is_lit_above_half_of_the_smallest_deposit(channel, deposit):
+    """In GeV; a reconstruction may be a little off and still light it."""
+    for share, lit in ((0.45, False), (0.55, True), (1.0, True)):
+        made = image({(1, 2): share * deposit}, channel)
+        assert observables.lit(made)[0].any(dim=(1, 2)).tolist() == [
+            lit and i == channel for i in range(3)
+        ]
+    assert not observables.lit(image({(1, 2): -1.0}, channel)).any()
+
+
 def test_every_lit_pixel_of_real_jets_counts(jets):
     found = observables.of_jets(jets[:50])
     lit = np.stack([found[f"lit {channel}"] for channel in jets.channels], axis=1)

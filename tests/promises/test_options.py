@@ -197,3 +197,21 @@ def test_training_data_of_one_kind_are_told(capsys, jets):
     said = capsys.readouterr().err
     assert said.startswith("a b: all jets are of one kind (5 jets (5 quark)): the network is")
     assert np.unique(jets.labels).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "speaks"),
+    [
+        ({}, True),
+        ({"RANK": "1", "LOCAL_RANK": "0"}, False),  # the first one of the second computer
+        ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "3"}, True),
+        ({"SLURM_PROCID": "2", "LOCAL_RANK": "0"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+    ],
+)
+def test_the_first_of_all_processes_speaks(monkeypatch, ranks, speaks):
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    assert command_line.is_first_process() is speaks

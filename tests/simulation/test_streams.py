@@ -1,6 +1,9 @@
 """Seeds: every block of every file has chances of its own, and what belongs together stays so."""
 
+import time
+
 import h5py
+import joblib
 import numpy as np
 import pytest
 
@@ -40,6 +43,16 @@ def test_a_file_is_the_beginning_of_a_larger_one_of_its_seed(tmp_path, small_blo
     few, many = (made(tmp_path / str(n), jets=n, seed=5) for n in (32, 48))
     np.testing.assert_array_equal(few["X_jets"], many["X_jets"][:32])
     np.testing.assert_array_equal(few["pt"], many["pt"][:32])
+
+
+def test_blocks_come_in_order_whichever_is_ready_first():
+    def answer(number):
+        time.sleep(0.3 if number == 0 else 0)
+        return number
+
+    with joblib.parallel_config(backend="threading"):
+        found = list(simulation._in_order(map(joblib.delayed(answer), range(6)), workers=2))
+    assert found == list(range(6))
 
 
 def test_labels_are_in_random_order(sample_file):
