@@ -26,7 +26,7 @@ def content(sample_file):
 
 def test_layout(content):
     n = len(content["y"])
-    assert set(content) == {"X_jets", "y", "pt", "m0"}
+    assert set(content) == {"X_jets", "y", "pt", "m0", "eta", "phi"}
     assert content["X_jets"].shape == (n, 125, 125, 3)
     assert all(data.dtype == np.float32 for data in content.values())
     assert all(data.shape == (n,) for key, data in content.items() if key != "X_jets")

@@ -1,5 +1,6 @@
 """Seeds: every block of every file has chances of its own, and what belongs together stays so."""
 
+import json
 import time
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from qghelpers.data import layout
 from qghelpers.simulation import pileup, pythia
 from qghelpers.simulation import simulate as simulation
+from qghelpers.simulation.detector import Detector
 
 
 @pytest.fixture
@@ -113,7 +115,9 @@ def test_attributes_say_how_a_file_was_made(tmp_path):
         key: value.tolist() if isinstance(value, np.ndarray) else value
         for key, value in made(tmp_path / "a", jets=2, seed=9)["attributes"].items()
     }
-    assert kept == {"process": "qcd", "seed": 9, "pileup": 0, "pt_hat": [90, 170]}
+    assert json.loads(kept.pop("detector")) == vars(Detector())
+    chosen = {"process": "qcd", "seed": 9, "pileup": 0, "pt_hat": [90, 170], "jet_radius": 0.5}
+    assert kept == chosen | {"jet_pt": [], "like": "", "twins": 1}
     other = made(tmp_path / "b", jets=2, process="w", pt_hat=(250, 300))["attributes"]
     assert (other["process"], other["pt_hat"].tolist()) == ("w", [250, 300])
     assert made(tmp_path / "c", jets=2, process="dark")["attributes"]["pt_hat"].size == 0
