@@ -23,7 +23,7 @@ WITHIN = {"32-true": 1e-3, "bf16-mixed": 2e-2}
 
 @pytest.fixture(scope="module")
 def parts(jets):
-    return jets[:180].split((0.8, 0.2))
+    return jets[:120].split((0.8, 0.2))
 
 
 def trained(parts, network: str, engine: qg.Engine) -> float:
