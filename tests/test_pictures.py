@@ -51,14 +51,14 @@ def test_distributions_of_quark_and_gluon_jets():
 
 @compared
 def test_bars_with_uncertainties():
-    values = {"first": (0.9, 0.02), "second": (0.4, 0.1), "third": (0.6, 0.05)}
+    values = {"mass": (0.9, 0.02), "girth": (0.4, 0.1), "pT": (0.6, 0.05)}  # in no order
     return plots.bars(values, "score", "AUC", reference=0.5)
 
 
 @compared
 def test_a_comparison_of_models():
     table = {
-        "blank": {"MSE": (1.0, 0.0), "L1": (1.0, 0.0)},
+        "zero": {"MSE": (1.0, 0.0), "L1": (1.0, 0.0)},
         "network": {"MSE": (0.4, 0.05), "L1": (0.7, 0.02)},
         "without L1": {"MSE": (0.6, 0.1)},
     }

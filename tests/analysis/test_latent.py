@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
 from small import small_vae
 from torch.distributions import Normal, kl_divergence
 
@@ -94,6 +97,18 @@ def test_explained_is_the_share_of_variance_that_a_line_predicts():
     assert latent.explained(features, values) > 0.99  # 1, but for the jets beyond the fitted range
     assert latent.explained(features, values + 3 * noise) == pytest.approx(0.5, abs=0.05)
     assert -0.05 < latent.explained(features, noise) < 0.05
+
+
+def test_explained_is_asked_of_jets_that_the_line_was_not_fitted_to():
+    """Many features of few jets, which follow what they are fitted to, noise too."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(80, 60))
+    values = features[:, 0] + rng.normal(0, 0.5, 80)
+    quantiles = QuantileTransformer(n_quantiles=40, output_distribution="normal")
+    ridge = make_pipeline(quantiles, RidgeCV(np.logspace(-2, 4, 13)))
+    seen = ridge.fit(features, values).score(features, values)
+    assert latent.explained(features, values) < seen - 0.2
+    assert latent.explained(features, rng.normal(size=80)) < 0.05
 
 
 def test_explained_asks_for_the_order_of_a_feature_and_not_for_its_scale():
