@@ -129,3 +129,14 @@ def test_of_several_files_the_bad_one_is_named(sample_file, tmp_path):
         file["X_jets"][:] = file["X_jets"][:][..., ::-1]
     with pytest.raises(hdf5.DataError, match=r"bad.hdf5: the channels should be Tracks, ECAL, H"):
         qg.load_jets([good, bad])
+
+
+@pytest.mark.parametrize("key", ["y", "pt", "m0"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_single_value_that_is_no_number_is_refused(sample_file, tmp_path, key, value):
+    path = tmp_path / "jets.hdf5"
+    few(sample_file, path, 20)
+    with h5py.File(path, "r+") as file:
+        file[key][7] = value
+    with pytest.raises(qg.DataError, match=f"jets.hdf5: {key} has values that are no numbers"):
+        qg.load_jets(path)
