@@ -1,5 +1,6 @@
-"""Small networks, and what several tests ask of them."""
+"""Small networks and particles, and what several tests ask of them."""
 
+import numpy as np
 import torch
 
 import qghelpers as qg
@@ -36,3 +37,9 @@ def weights(model) -> dict[str, torch.Tensor]:
 
 def same(a, b) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def momentum(pt: float, eta: float, phi: float) -> dict[str, float]:
+    """The four-momentum of a massless particle, in GeV."""
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}

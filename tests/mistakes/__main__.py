@@ -1,7 +1,7 @@
 """Mistakes that the tests have to notice: each one is made in a copy of the package, and tested.
 
     python tests/mistakes                      # all lists, one mistake after the other
-    python tests/mistakes plots metrics -j 2   # two lists, two mistakes at a time
+    python tests/mistakes plots analysis -j 2  # two lists, two mistakes at a time
     python tests/mistakes --all                # ask all unit tests, not only those named
 
 A list is a TOML file beside this one, with a table for each mistake: `what` it is, the `file`, the
@@ -128,6 +128,8 @@ def main() -> int:
     parser.add_argument("-j", type=int, default=1, dest="jobs", help="mistakes at a time")
     parser.add_argument("--all", action="store_true", help="ask all unit tests")
     args = parser.parse_args()
+    if unknown := [name for name in args.lists if name not in known]:
+        parser.error(f"no list {', '.join(unknown)}: there are {', '.join(known)}")
     mistakes = [mistake for name in args.lists for mistake in read(name)]
     tests = {m: () if args.all else m.tests for m in mistakes}
     missed, copies = 0, SimpleQueue()

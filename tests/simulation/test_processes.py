@@ -3,6 +3,7 @@
 import awkward as ak
 import numpy as np
 import pytest
+from small import momentum
 
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
 from qghelpers.simulation import pythia, selection
@@ -126,11 +127,6 @@ def test_three_in_ten_dark_mesons_are_invisible(collisions):
     n = (dark + seen) / 2
     assert n > 100
     assert dark / (dark + seen) == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / n))
-
-
-def momentum(pt, eta, phi):
-    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-    return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}
 
 
 def event(parton: int, where, *others):

@@ -8,6 +8,7 @@ import h5py
 import joblib
 import numpy as np
 import pytest
+from small import momentum
 
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
@@ -283,11 +284,6 @@ def test_without_pythia_everything_but_the_simulation_works(tmp_path, sample_fil
     assert failed.stderr.count("\n") == 1
     assert "simulate there, copy the file" in failed.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def momentum(pt, eta, phi):
-    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-    return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}
 
 
 @pytest.mark.parametrize(
