@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -31,7 +30,6 @@ __all__ = ["MappedImages", "find", "open_images"]
 VERSION = 1  # version of the cache format; caches of other versions are made again
 HEADER = 4096  # bytes before the arrays; one memory page, so that the arrays are aligned
 SAMPLES = 64  # parts of the HDF5 file that enter its digest
-ABANDONED = 3600  # seconds after which a temporary file is taken to be abandoned
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,6 @@ def open_images(images: h5py.Dataset) -> SparseImages:
         if (found := find(images, quiet=True)) is not None:  # made by another process meanwhile
             return found
         identity = _identity(source)
-        for left_over in path.parent.glob(f".{path.name}.*.part"):
-            if time.time() - left_over.stat().st_mtime > ABANDONED:
-                left_over.unlink(missing_ok=True)
         with replacing(path) as temporary:
             _write(temporary, read_blocks(images), identity)
         if _identity(source) != identity:

@@ -4,11 +4,14 @@ Files are written atomically. Every problem with a file is reported as a `DataEr
 """
 
 import os
+import platform
 import re
 import stat
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,9 +28,12 @@ __all__ = [
     "damage_named",
     "open_file",
     "reason",
+    "remove_left_overs",
     "replacing",
     "write_block",
 ]
+
+ABANDONED = 24 * 3600  # seconds after which another machine's half-written file is removed
 
 
 class DataError(ValueError):
@@ -47,16 +53,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file atomically: give a temporary path, which is renamed to `path` at the end.
 
     If the block fails or is interrupted, the temporary file is removed and `path` is unchanged.
+    What killed processes have left half written in that folder is removed first.
 
     Raises:
         qghelpers.DataError: the folder does not exist, cannot be written to or is full.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        remove_left_overs(path.parent)
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs no file that is open for reading alone
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
@@ -67,6 +75,42 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove the half-written files of processes that are no more.
+
+    Those of other machines, of which this one knows nothing, are removed after a day.
+    """
+    for path in folder.glob(".*.part"):
+        name = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part$", path.name)
+        with suppress(OSError):  # it is gone, or in use where such files cannot be removed
+            if name and name[1] == _host():
+                abandoned = not _is_running(int(name[2]))
+            else:
+                abandoned = time.time() - path.stat().st_mtime > ABANDONED
+            if abandoned:
+                path.unlink()
+
+
+@cache
+def _host() -> str:
+    """A number for this machine or container, in which process numbers are unique."""
+    space = Path("/proc/self/ns/pid")
+    text = f"{platform.node()} {space.stat().st_ino if space.exists() else 0}"
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # there, to ask is to kill; but a file in use cannot be removed there
+        return pid == os.getpid()
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 @contextmanager

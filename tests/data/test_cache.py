@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -210,10 +209,6 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken_for_good(path, capfd):
     assert len(left_over) == 1
     assert right(path)
     assert said(capfd) == ""
-    long_ago = time.time() - 2 * cache.ABANDONED
-    os.utime(left_over[0], (long_ago, long_ago))
-    cache_of(path).unlink()
-    assert right(path)
     assert not left_over[0].exists()
 
 
