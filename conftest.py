@@ -15,7 +15,6 @@ import matplotlib
 import pytest
 
 JETS = 400
-SEED = 7
 HOME = Path(tempfile.gettempdir()) / f"qghelpers-tests-{os.getpid()}"
 
 os.environ["QGHELPERS_HOME"] = str(HOME)
@@ -28,12 +27,13 @@ os.environ.pop("QGHELPERS_CACHE", None)
 def make_sample() -> Path:
     """The sample, simulated the first time."""
     from qghelpers.load import SAMPLE_FILE
+    from qghelpers.seeds import Seed
     from qghelpers.simulation.simulate import simulate
 
     path = HOME / "data" / SAMPLE_FILE
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        simulate(path, JETS, SEED, workers=1)
+        simulate(path, JETS, Seed.TESTS, workers=1)
     return path
 
 

@@ -12,12 +12,12 @@ from tqdm import tqdm
 from qghelpers.data import cache, hdf5, layout, reading, sparse
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages, digest, random_rows
+from qghelpers.seeds import Seed
 
 __all__ = ["SAMPLE_FILE", "home", "load_jets"]
 
 SAMPLE_FILE = "simulated_jets.hdf5"
 SAMPLE_JETS = 2000
-SAMPLE_SEED = 2026
 JETS_TO_CHECK = 100  # random jets from which the order of the channels is checked
 MIN_JETS_TO_CHECK = 2  # with fewer it is not: in one jet, Tracks may have more lit pixels than ECAL
 
@@ -146,5 +146,5 @@ def _default_file() -> Path:
     except OSError as error:
         remedy = "set QGHELPERS_HOME to a folder you can write to"
         raise DataError(f"{folder} cannot be made ({error.strerror}): {remedy}") from error
-    simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
+    simulate(sample, SAMPLE_JETS, Seed.SAMPLE)
     return sample

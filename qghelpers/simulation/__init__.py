@@ -2,11 +2,20 @@
 
 `processes` lists the collisions that can be simulated; `pythia` generates them; `selection` says
 which jets are kept; `pileup` adds the other collisions of the same bunch crossing; `detector` turns
-`particles` into images; `simulate` combines these steps, in parallel. Of the other subpackages it
-imports only `data`.
+`particles` into images; `simulate` combines these steps, in parallel by `workers`. Of the other
+subpackages it imports only `data`.
 """
 
 import lazy_loader
 
-_MODULES = ["detector", "particles", "pileup", "processes", "pythia", "selection", "simulate"]
+_MODULES = [
+    "detector",
+    "particles",
+    "pileup",
+    "processes",
+    "pythia",
+    "selection",
+    "simulate",
+    "workers",
+]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

@@ -43,11 +43,12 @@ class Detector:
     half_length: float = 3.0  # distance of the endcaps [D]
 
     track_pt_min: float = 0.1  # [D]
-    track_efficiency_low: float = 0.70  # below 1 GeV [D]
-    track_efficiency: float = 0.95  # above [D]
     track_eta_max: float = 2.5  # [D]
-    track_constant: float = 0.015  # relative pT resolution: constant, and per GeV of pT [D]
-    track_slope: float = 2.5e-4
+    track_barrel: float = 1.5  # largest |eta| of the first values below; the others hold beyond [D]
+    track_efficiency_low: tuple[float, float] = (0.70, 0.60)  # below 1 GeV [D]
+    track_efficiency: tuple[float, float] = (0.95, 0.85)  # above [D]
+    track_constant: tuple[float, float] = (0.015, 0.025)  # of the relative pT resolution, to which
+    track_slope: tuple[float, float] = (2.5e-4, 5.5e-4)  # this is added per GeV of pT [D]
     # Share of tracks so straight by mistake that their momentum is 1 to 100 TeV, with a density
     # of 1/pT^2, as where a curvature is measured as nearly zero. About 5e-7 in the public file,
     # whose largest pixels are some tens of TeV; none unless asked for
@@ -175,7 +176,8 @@ def jet_images(
 
     Returns:
         Images in GeV/100 with shape `(n, 125, 125, 3)`: eta, phi, and Tracks, ECAL, HCAL; and a
-        mask with shape `(n,)`, false if the image's centre is above `seed_tower_max`.
+        mask with shape `(n,)`, false if there is no centre: no tower near the axis is lit, or the
+        hottest one is above `seed_tower_max`.
     """
     n = len(jet_eta)
     eta, phi = propagate(particles, detector)
@@ -188,13 +190,14 @@ def jet_images(
     centre = _hottest_tower(towers, jet_eta, jet_phi, detector)
     centre_eta, centre_phi = (np.tile(c[: n // twins], twins) for c in centre)
     corner = tuple((c - TOWERS_PER_SIDE // 2) * TOWER_SIZE for c in (centre_eta, centre_phi))
-    in_reach = np.abs(centre_eta - ETA_TOWERS + 0.5) < detector.seed_tower_max
+    lit = towers[np.arange(n), centre_eta, centre_phi] > 0
+    has_centre = lit & (np.abs(centre_eta - ETA_TOWERS + 0.5) < detector.seed_tower_max)
 
     images = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
     images[..., 0] = _tracks(n, particles, corner, detector, rng)
     images[..., 1] = _ecal(n, particles.event, eta, phi, in_ecal, corner, detector, rng)
     images[..., 2] = _hcal_window(towers, centre_eta, centre_phi)
-    return images / np.float32(GEV_PER_UNIT), in_reach
+    return images / np.float32(GEV_PER_UNIT), has_centre
 
 
 def _near(eta, phi, jet_eta, jet_phi) -> np.ndarray:
@@ -247,7 +250,16 @@ def _fill_crystals(n, event, eta, phi, weight, corner) -> np.ndarray:
 
 
 def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
-    low, high = detector.track_efficiency_low, detector.track_efficiency
+    part = (np.abs(particles.eta) > detector.track_barrel).astype(int)
+    low, high, constant, slope = (
+        np.broadcast_to(values, 2)[part]
+        for values in (
+            detector.track_efficiency_low,
+            detector.track_efficiency,
+            detector.track_constant,
+            detector.track_slope,
+        )
+    )
     efficiency = np.where(particles.pt > 1, high, low)
     found = (
         (particles.charge != 0)
@@ -256,7 +268,7 @@ def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
         & (rng.random(len(particles.pt)) < efficiency)
     )
     tracks = particles[found]
-    sigma = np.hypot(detector.track_constant, detector.track_slope * tracks.pt)
+    sigma = np.hypot(constant, slope * particles.pt)[found]
     pt = tracks.pt * np.maximum(1 + sigma * rng.standard_normal(len(tracks.pt)), 0.01)
     if detector.track_mismeasured:
         wrong = rng.random(len(pt)) < detector.track_mismeasured

@@ -1,20 +1,21 @@
 """Simulation of jets with pile-up, written as images to a file with the public file's layout.
 
 As for the public file (arXiv:1902.08276), dijet events (two gluons, or two light quarks) at 8 TeV
-give one jet each: the leading central anti-kT jet, which must match a hard parton within dR < 0.4.
+give one jet each: the leading anti-kT jet, which must lie in the barrel and match a hard parton
+within dR < 0.4; an image is centred on the tower of HCAL with the largest energy near the jet.
 Jets are clustered from the hard collision alone, which is what pile-up subtraction estimates.
 """
 
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed
 from tqdm import tqdm
 
 from qghelpers.data import hdf5, layout
@@ -25,6 +26,7 @@ from qghelpers.simulation.pileup import load_pool
 from qghelpers.simulation.processes import PROCESSES, Kind, Process
 from qghelpers.simulation.pythia import BATCH
 from qghelpers.simulation.selection import Wanted
+from qghelpers.simulation.workers import in_order
 
 __all__ = ["BLOCK", "PILEUP", "one_event", "simulate"]
 
@@ -114,7 +116,7 @@ def simulate(
     attributes["detector"] = json.dumps(asdict(sample.detector))
     with hdf5.create_file(path, jets, process, twins > 1) as file:
         file.attrs.update(attributes)
-        _fill(file, sample, seed, partial(_in_order, workers=workers))
+        _fill(file, sample, seed, partial(in_order, workers=workers))
 
 
 def _fill(file, sample: Sample, seed: int, run) -> None:
@@ -202,15 +204,6 @@ def _source(
     return replace(source, pt_hat=tuple(pt_hat))
 
 
-def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
-    """Run joblib tasks in parallel and yield their results in order."""
-    tasks = list(tasks)
-    workers = min(effective_n_jobs(workers or -1), len(tasks))
-    if workers == 1:  # in this process: without start-up time, and with plain error messages
-        return (function(*args, **kwargs) for function, args, kwargs in tasks)
-    return Parallel(workers, return_as="generator", pre_dispatch="2*n_jobs")(tasks)
-
-
 _pool = cache(load_pool)  # loaded once per process
 _alone = threading.Lock()  # two threads of one process in Pythia would wait for each other
 
@@ -283,8 +276,8 @@ def _jets(sample: Sample, kind: Kind, collide: Callable, places, numbers, rng):
             )
         if not len(candidates):
             continue
-        made, in_reach = _images(sample, particles, jet, rng)
-        good = np.flatnonzero(in_reach)[: len(places)]
+        made, has_centre = _images(sample, particles, jet, rng)
+        good = np.flatnonzero(has_centre)[: len(places)]
         filled = np.arange(len(good)) if given is None else given[good]
         for place, event in zip(filled, good, strict=True):
             properties = {key: values[event] for key, values in jet.items()}
@@ -300,5 +293,5 @@ def _images(sample: Sample, particles: Particles, jet, rng) -> tuple[np.ndarray,
         copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng))
     axes = np.tile(jet["eta"], k), np.tile(jet["phi"], k)
     everything = Particles.join(copies) if len(copies) > 1 else particles
-    made, in_reach = jet_images(everything, *axes, sample.detector, rng, k)
-    return made.reshape(k, n, *made.shape[1:]), in_reach.reshape(k, n).all(axis=0)
+    made, has_centre = jet_images(everything, *axes, sample.detector, rng, k)
+    return made.reshape(k, n, *made.shape[1:]), has_centre.reshape(k, n).all(axis=0)

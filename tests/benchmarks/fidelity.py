@@ -11,10 +11,11 @@ import numpy as np
 
 import qghelpers as qg
 from qghelpers.data import layout
+from qghelpers.seeds import Seed
 from qghelpers.simulation.processes import PROCESSES
 from qghelpers.simulation.simulate import simulate
 
-JETS, SEED = 4000, 31337
+JETS = 8000
 OTHERS = 2000  # jets of each other process, and of gluon jets to compare them with
 KINDS = {"gluon": layout.GLUON, "quark": layout.QUARK}
 PUBLIC = {"non-zero share": layout.PUBLIC_LIT_SHARE, "mean pixel": layout.PUBLIC_MEAN}
@@ -81,7 +82,7 @@ def beside_gluon_jets(folder: Path) -> None:
     print(f"\n{'':<8}{'jets':>6}{'pT, 5 to 95 %':>18}{'mass peak':>16}{'width of tracks':>22}")
     for process in PROCESSES:
         path = folder / f"{process}.hdf5"
-        simulate(path, OTHERS * (1 + (process == "qcd")), SEED, pileup=0, process=process)
+        simulate(path, OTHERS * (1 + (process == "qcd")), Seed.FIDELITY, pileup=0, process=process)
         jets = qg.load_jets(path)
         jets = jets[jets.labels != layout.QUARK]
         name = "gluon" if process == "qcd" else process
@@ -100,7 +101,7 @@ def beside_gluon_jets(folder: Path) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jets.hdf5"
-        simulate(path, JETS, SEED)
+        simulate(path, JETS, Seed.FIDELITY)
         against_the_public_file(qg.load_jets(path))
         beside_gluon_jets(Path(folder))
 

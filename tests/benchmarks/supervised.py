@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 import qghelpers as qg
 from qghelpers.analysis.metrics import auc
+from qghelpers.seeds import Seed
 from qghelpers.simulation.simulate import simulate
 
 TRAIN, TEST = 12_000, 3000
-SEED = 500
 EPOCHS, BATCH, LEARNING_RATE = 6, 64, 3e-3
 WIDTHS = (16, 32, 64, 64)
 
@@ -33,7 +33,7 @@ def network() -> nn.Module:
 
 
 def train(jets: qg.JetImages) -> nn.Module:
-    torch.manual_seed(SEED)
+    torch.manual_seed(0)
     model = network()
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     steps = EPOCHS * -(-len(jets) // BATCH)
@@ -63,7 +63,7 @@ def scores(model: nn.Module, jets: qg.JetImages) -> np.ndarray:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jets.hdf5"
-        simulate(path, TRAIN + TEST, SEED)
+        simulate(path, TRAIN + TEST, Seed.SUPERVISED)
         jets = qg.load_jets(path)
         trained, test = jets[:TRAIN], jets[TRAIN:]
         score = scores(train(trained), test)

@@ -11,6 +11,7 @@ import pytest
 from qghelpers.data import layout
 from qghelpers.simulation import pileup, pythia
 from qghelpers.simulation import simulate as simulation
+from qghelpers.simulation.workers import in_order
 from qghelpers.simulation.detector import Detector
 
 
@@ -50,7 +51,7 @@ def test_blocks_come_in_order_whichever_is_ready_first():
         return number
 
     with joblib.parallel_config(backend="threading"):
-        found = list(simulation._in_order(map(joblib.delayed(answer), range(6)), workers=2))
+        found = list(in_order(map(joblib.delayed(answer), range(6)), workers=2))
     assert found == list(range(6))
 
 
