@@ -31,7 +31,8 @@ class Detector:
     Sources: [D] Delphes 3 CMS card (arXiv:1307.6346), whose resolutions follow
     arXiv:1405.6569 (tracks) and arXiv:1306.2016 (ECAL); [C] CMS Collaboration, JINST 3 (2008)
     S08004; [P] CMS particle flow, arXiv:1706.04965; [G] Grindhammer and Peters,
-    hep-ex/0001020; [W] Groom, NIM A 572 (2007) 633.
+    hep-ex/0001020; [W] Groom, NIM A 572 (2007) 633; [V] the vertex smearing
+    "Realistic8TeVCollision" of CMSSW.
 
     [F] marks parameters that were fitted to the public file's shares of lit pixels and mean pixels
     (`layout.PUBLIC_LIT_SHARE`, `PUBLIC_MEAN`), on jets of another seed than the benchmark's. They
@@ -41,6 +42,9 @@ class Detector:
     field: float = 3.8  # [C]
     radius: float = 1.29  # inner radius of the ECAL barrel [D]
     half_length: float = 3.0  # distance of the endcaps [D]
+    # radius and distance of the endcaps where showers are in HCAL: it begins at 1.77 and 3.9 [C]
+    hcal_surface: tuple[float, float] = (1.95, 4.1)
+    vertex_spread: float = 0.0616  # standard deviation of the collisions along the beam [V]
 
     track_pt_min: float = 0.1  # [D]
     track_eta_max: float = 2.5  # [D]
@@ -72,7 +76,9 @@ class Detector:
     hcal_radius: float = 0.048  # median hadronic shower radius, half a tower [F]
 
     ecal_interactions: float = 1.1  # interaction lengths of ECAL crystal before HCAL [C]
-    ecal_hadron_share_max: float = 1.0  # largest share that a hadron deposits in ECAL; a choice
+    ecal_share_power: float = 1.0
+    ecal_hadron_radius: float = 0.014
+    ecal_hadron_response: float = 0.25
     # Measured share of a hadron's energy: f + (1 - f) h/e, with the electromagnetic part
     # f = 1 - E^(k - 1) [W]. In test beams, h/e is about 0.7 in HCAL; the fitted value also
     # accounts for losses in the tracker, in cables and by zero suppression
@@ -83,28 +89,49 @@ class Detector:
     seed_tower_max: int = 16  # largest |ieta| of the image centre
 
 
-def helix(particles: Particles, detector: Detector, share: float = 1.0) -> np.ndarray:
+def helix(
+    particles: Particles,
+    detector: Detector,
+    share: float = 1.0,
+    surface: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Positions after a share of the path to the calorimeters, in metres, shape `(3, particles)`.
 
-    A charged particle follows a helix of radius `pt / (0.3 B)` from the vertex to the barrel
-    or, if it gets there first or never reaches the barrel, to the endcap. Others fly straight.
+    A charged particle follows a helix of radius `pt / (0.3 B)` from its vertex to the barrel or, if
+    it gets there first or never reaches that of ECAL, to the endcap. Others fly straight.
+
+    Args:
+        particles: any number of them.
+        detector: its field and size.
+        share: of the path.
+        surface: radius of the barrel and distance of the endcaps; by default those of ECAL.
     """
-    bend = 0.3 * detector.field * np.abs(particles.charge) / particles.pt / 2  # 1 / diameter
+    radius, half_length = surface or (detector.radius, detector.half_length)
     with np.errstate(divide="ignore", invalid="ignore"):
-        to_endcap = detector.half_length / np.abs(np.sinh(particles.eta))  # length in x-y
-        arc = np.arcsin(np.minimum(detector.radius * bend, 1)) / bend
-        to_barrel = np.where(bend > 0, arc, detector.radius)
-    to_barrel[detector.radius * bend > 1] = np.inf  # it curls up before the barrel
+        diameter = particles.pt * 2 / (0.3 * detector.field * np.abs(particles.charge))
+        to_endcap = np.abs(
+            (half_length - np.sign(particles.eta) * particles.z) / np.sinh(particles.eta)
+        )
+        to_barrel = np.arcsin(np.minimum(radius / diameter, 1)) * diameter  # length in x-y
+    to_barrel = np.where(np.isfinite(diameter), to_barrel, radius)
+    to_barrel[diameter < detector.radius] = np.inf  # it curls up before the barrel
     length = share * np.minimum(to_barrel, to_endcap)
-    half_turn = bend * length
+    half_turn = length / diameter
     chord = length * np.sinc(half_turn / np.pi)  # negative after a full turn
     angle = particles.phi - np.sign(particles.charge) * half_turn
-    return np.stack([chord * np.cos(angle), chord * np.sin(angle), length * np.sinh(particles.eta)])
+    z = particles.z + length * np.sinh(particles.eta)
+    return np.stack([chord * np.cos(angle), chord * np.sin(angle), z])
 
 
-def propagate(particles: Particles, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
-    """Eta and phi, relative to the vertex, of the points where particles enter the calorimeters."""
-    x, y, z = helix(particles, detector)
+def propagate(
+    particles: Particles, detector: Detector, surface: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eta and phi, from the middle of the detector, of the points where particles enter ECAL.
+
+    Or where they get to another `surface`, given as radius of its barrel and distance of its
+    endcaps in metres.
+    """
+    x, y, z = helix(particles, detector, surface=surface)
     return np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-6)), np.arctan2(y, x)
 
 
@@ -120,12 +147,13 @@ def deposits(
     """
     energy, kind = particles.energy, np.abs(particles.pdg)
     starts = rng.random(len(particles)) < 1 - np.exp(-detector.ecal_interactions)
-    share = np.where(starts, rng.random(len(particles)) * detector.ecal_hadron_share_max, 0)
+    share = np.where(starts, rng.random(len(particles)) ** detector.ecal_share_power, 0)
     electromagnetic = 1 - np.maximum(energy, 1) ** (detector.hadron_k - 1)
+    seen_e = electromagnetic + (1 - electromagnetic) * detector.ecal_hadron_response
     seen = electromagnetic + (1 - electromagnetic) * detector.hadron_response
     light = np.isin(kind, (11, 22))
     hadron = ~light & ~np.isin(kind, (12, 13, 14, 16))
-    in_ecal = np.where(light, energy, np.where(hadron, energy * seen * share, 0))
+    in_ecal = np.where(light, energy, np.where(hadron, energy * seen_e * share, 0))
     return in_ecal, np.where(hadron, energy * seen * (1 - share), 0)
 
 
@@ -184,9 +212,10 @@ def jet_images(
     axis = jet_eta[particles.event], jet_phi[particles.event]
     near = _near(eta, phi, *axis) | _near(particles.eta, particles.phi, *axis)
     particles, eta, phi = particles[near], eta[near], phi[near]
+    deep = propagate(particles, detector, detector.hcal_surface)
     in_ecal, in_hcal = deposits(particles, detector, rng)
 
-    towers = _hcal_towers(n, particles.event, eta, phi, in_hcal, detector, rng)
+    towers = _hcal_towers(n, particles.event, *deep, in_hcal, detector, rng)
     centre = _hottest_tower(towers, jet_eta, jet_phi, detector)
     centre_eta, centre_phi = (np.tile(c[: n // twins], twins) for c in centre)
     corner = tuple((c - TOWERS_PER_SIDE // 2) * TOWER_SIZE for c in (centre_eta, centre_phi))
@@ -195,7 +224,8 @@ def jet_images(
 
     images = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
     images[..., 0] = _tracks(n, particles, corner, detector, rng)
-    images[..., 1] = _ecal(n, particles.event, eta, phi, in_ecal, corner, detector, rng)
+    light = np.isin(np.abs(particles.pdg), (11, 22))
+    images[..., 1] = _ecal(n, particles.event, eta, phi, in_ecal, corner, detector, rng, light)
     images[..., 2] = _hcal_window(towers, centre_eta, centre_phi)
     return images / np.float32(GEV_PER_UNIT), has_centre
 
@@ -276,9 +306,10 @@ def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
     return _fill_crystals(n, tracks.event, tracks.eta, tracks.phi, pt, corner)
 
 
-def _ecal(n, event, eta, phi, energy, corner, detector, rng) -> np.ndarray:
+def _ecal(n, event, eta, phi, energy, corner, detector, rng, light) -> np.ndarray:
     lit = energy > 0
-    hits = spread(eta[lit], phi[lit], energy[lit], detector.ecal_radius, detector.spots, rng)
+    radius = np.where(light[lit], detector.ecal_radius, detector.ecal_hadron_radius)
+    hits = spread(eta[lit], phi[lit], energy[lit], radius, detector.spots, rng)
     cells = _fill_crystals(n, np.tile(event[lit], detector.spots), *hits, corner)
     rows = corner[0][:, None] - ETA_TOWERS * TOWER_SIZE + np.arange(IMAGE_SIZE) + 0.5
     cell_eta = PIXEL_WIDTH * rows[:, :, None]

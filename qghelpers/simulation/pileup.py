@@ -18,6 +18,7 @@ from joblib import delayed
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy.special import ndtri
 from tqdm import tqdm
 
 from qghelpers.data.hdf5 import DataError, replacing
@@ -42,13 +43,13 @@ class Pool:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Particles:
+    def draw(self, counts: np.ndarray, rng: np.random.Generator, spread: float = 0) -> Particles:
         """The particles of `counts[i]` random collisions for each event `i`.
 
-        With the same `rng`, a larger count for one event only adds collisions.
+        The collisions are spread along the beam, with this standard deviation in metres. With the same `rng`, a larger count for one event only adds collisions.
         """
         event = np.repeat(np.arange(len(counts)), counts)
-        pick, turn, mirror = rng.random((len(event), 3)).T
+        pick, turn, mirror, along = rng.random((len(event), 4)).T
         pick = (pick * len(self)).astype(int)
         sizes = self.starts[pick + 1] - self.starts[pick]
         ends = np.cumsum(sizes)
@@ -59,6 +60,7 @@ class Pool:
             event=np.repeat(event, sizes),
             eta=drawn.eta * np.repeat(np.where(mirror < 0.5, -1, 1), sizes),
             phi=drawn.phi + np.repeat(2 * np.pi * turn, sizes),
+            z=np.repeat(spread * ndtri(along), sizes),
         )
 
 

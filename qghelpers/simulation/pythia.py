@@ -141,6 +141,7 @@ def flat(particles) -> Particles:
         energy=ak.to_numpy(p.e),
         charge=_by_kind(pdg, "charge"),
         pdg=pdg,
+        z=np.zeros(len(pdg)),
     )
 
 

@@ -288,9 +288,11 @@ def _jets(sample: Sample, kind: Kind, collide: Callable, places, numbers, rng):
 def _images(sample: Sample, particles: Particles, jet, rng) -> tuple[np.ndarray, np.ndarray]:
     """All images of some jets, `(twins, n, 125, 125, 3)`, and which jets have all in reach."""
     n, k = len(jet["pt"]), sample.twins
+    spread = sample.detector.vertex_spread
+    particles = replace(particles, z=spread * rng.standard_normal(n)[particles.event])
     copies = [replace(particles, event=particles.event + i * n) for i in range(k)]
     if sample.pileup:
-        copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng))
+        copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng, spread))
     axes = np.tile(jet["eta"], k), np.tile(jet["phi"], k)
     everything = Particles.join(copies) if len(copies) > 1 else particles
     made, has_centre = jet_images(everything, *axes, sample.detector, rng, k)
