@@ -109,10 +109,9 @@ def helix(
     radius, half_length = surface or (detector.radius, detector.half_length)
     with np.errstate(divide="ignore", invalid="ignore"):
         diameter = particles.pt * 2 / (0.3 * detector.field * np.abs(particles.charge))
-        to_endcap = np.abs(
-            (half_length - np.sign(particles.eta) * particles.z) / np.sinh(particles.eta)
-        )
-        to_barrel = np.arcsin(np.minimum(radius / diameter, 1)) * diameter  # length in x-y
+        along = half_length - np.sign(particles.eta) * particles.z
+        to_endcap = along / np.abs(np.sinh(particles.eta))  # length in x-y
+        to_barrel = np.arcsin(np.minimum(radius / diameter, 1)) * diameter
     to_barrel = np.where(np.isfinite(diameter), to_barrel, radius)
     to_barrel[diameter < detector.radius] = np.inf  # it curls up before the barrel
     length = share * np.minimum(to_barrel, to_endcap)

@@ -1,8 +1,7 @@
 """Pile-up: the other proton collisions of a bunch crossing, drawn from a pool that is made once.
 
 Each drawn collision is rotated by a random angle in phi, and mirrored in eta half of the time, so
-that some thousands suffice for any number of jets. Out-of-time pile-up and the spread of the
-vertices along the beam are not simulated.
+that some thousands suffice for any number of jets. Out-of-time pile-up is not simulated.
 """
 
 import os
@@ -33,6 +32,9 @@ BLOCK = 2500  # collisions per random stream; for each stream, Pythia takes 10 s
 SEED = 8
 
 
+_COLUMNS = Particles.__dataclass_fields__
+
+
 @dataclass(frozen=True)
 class Pool:
     """Minimum-bias collisions; collision `i` has the particles `starts[i]:starts[i + 1]`."""
@@ -46,7 +48,8 @@ class Pool:
     def draw(self, counts: np.ndarray, rng: np.random.Generator, spread: float = 0) -> Particles:
         """The particles of `counts[i]` random collisions for each event `i`.
 
-        The collisions are spread along the beam, with this standard deviation in metres. With the same `rng`, a larger count for one event only adds collisions.
+        They are spread along the beam with a standard deviation of `spread`, in metres. With the
+        same `rng`, a larger count for one event only adds collisions.
         """
         event = np.repeat(np.arange(len(counts)), counts)
         pick, turn, mirror, along = rng.random((len(event), 4)).T
@@ -74,7 +77,7 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
         ImportError: Pythia8 is not installed.
     """
     pythia.require()
-    content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
+    content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX} {[*_COLUMNS]}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
     path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
     particles = _read(path)
