@@ -307,13 +307,13 @@ def test_the_leading_jet_has_to_match_a_parton_of_the_right_kind(parton, eta, ma
 
 def test_leading_jet_of_two_collinear_particles_back_to_back_with_a_third():
     event = [momentum(100, 0.0, 0.1), momentum(50, 0.2, 0.2), momentum(140, 0.5, 3.0)]
-    forward = [momentum(100, 2.5, 0.0), momentum(100, -2.5, 3.0)]
+    forward = [momentum(100, 2.5, 0.0), momentum(95, 0.3, 3.0)]  # the central one is the second
     jet = selection.leading_jets(ak.Array([event, forward]))
     total = {k: event[0][k] + event[1][k] for k in event[0]}
     mass2 = total["e"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
     assert jet["pt"][0] == pytest.approx(np.hypot(total["px"], total["py"]))
     assert jet["mass"][0] == pytest.approx(np.sqrt(mass2))
-    assert jet["pt"][1] == 0  # no central jet
+    assert jet["pt"][1] == 0
 
 
 def test_charges_and_visibility_come_from_the_particle_table():

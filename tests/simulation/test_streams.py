@@ -148,7 +148,7 @@ def test_minimum_bias_collisions_are_numbered_from_zero_and_all_there(monkeypatc
 
 
 def test_joining_keeps_the_order():
-    first, second = (pythia.Particles(*np.arange(7)[:, None] + [k, k + 1]) for k in (0, 50))
+    first, second = (pythia.Particles(*np.arange(8)[:, None] + [k, k + 1]) for k in (0, 50))
     joined = pythia.Particles.join([first, second])
     assert joined.event.tolist() == [0, 1, 50, 51]
     assert joined.pdg.tolist() == [6, 7, 56, 57]
@@ -170,8 +170,8 @@ def test_the_pool_is_another_one_for_other_settings(tmp_path, monkeypatch):
         asked.append((count, seed))
         rng = np.random.default_rng(seed)
         columns = rng.random((5, 2 * count))
-        kinds = np.repeat(np.arange(count), 2), *columns, np.full(2 * count, 22)
-        return pythia.Particles(*kinds)
+        kinds = np.full(2 * count, 22), np.zeros(2 * count)
+        return pythia.Particles(np.repeat(np.arange(count), 2), *columns, *kinds)
 
     monkeypatch.setattr(pythia, "minimum_bias", few)
     pool = pileup.load_pool()
