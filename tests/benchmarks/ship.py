@@ -9,8 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+
 import qghelpers as qg
-from qghelpers.analysis import evaluation
+from qghelpers.analysis import evaluation, pretrained
 from qghelpers.analysis.pretrained import WEIGHTS
 from qghelpers.data.hdf5 import DataError, replacing
 from qghelpers.training import runs
@@ -19,13 +21,19 @@ KEPT = ("network", "class", "arguments", "recipe_name", "recipe", "seed")
 
 
 def ship(
-    run: str | Path, train: qg.JetImages, commands: list[str], name: str, folder: Path = WEIGHTS
+    run: str | Path,
+    train: qg.JetImages,
+    validation: qg.JetImages,
+    commands: list[str],
+    name: str,
+    folder: Path = WEIGHTS,
 ) -> Path:
-    """Write the weights of a run and their card.
+    """Write the weights of a run, their card, and the numbers of the jets that it has seen.
 
     Args:
         run: folder of the run, with the `metrics.json` of `evaluate`.
         train: the jets that it was trained on, to which a generative network's prior is fitted.
+        validation: those by which its best epoch was chosen.
         commands: that made data, run and metrics, in order; they go into the card.
         name: for `load_pretrained`.
         folder: where to put the two files.
@@ -56,6 +64,9 @@ def ship(
         model.prior.load_state_dict(prior.state_dict())
     with replacing(folder / f"{name}.safetensors") as temporary:
         temporary.write_bytes(runs.weights_of(model))
+    seen = np.concatenate([pretrained.numbers(train), pretrained.numbers(validation)])
+    with replacing(folder / f"{name}.seen.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, np.sort(seen))
     path = folder / f"{name}.json"
     runs.write_json(path, card)
     return path
@@ -68,8 +79,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--commands", nargs="+", required=True)
     args = parser.parse_args()
-    train, _ = evaluation.held_out(args.run, qg.load_jets(args.data))
-    print(ship(args.run, train, args.commands, args.name))
+    jets = qg.load_jets(args.data)
+    train, _ = evaluation.held_out(args.run, jets)
+    config = runs.read_config(args.run)
+    _, validation, _ = jets.sample(config.get("limit"), config["seed"]).split(seed=config["seed"])
+    print(ship(args.run, train, validation, args.commands, args.name))
 
 
 if __name__ == "__main__":
