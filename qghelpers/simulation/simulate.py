@@ -44,13 +44,17 @@ PROPERTIES = {"pt": "pt", "m0": "mass", "eta": "eta", "phi": "phi"}  # of jets, 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the jets of a file have in common, and the momenta that are wanted of them, if any."""
+    """What the jets of a file have in common, and the momenta that are wanted of them, if any.
+
+    With `windows`, jets of similar wanted momenta come from their own narrow window of pT hat.
+    """
 
     process: Process
     pileup: float
     detector: Detector
     wanted: Wanted | None = None
     twins: int = 1
+    windows: bool = False
 
 
 def simulate(
@@ -109,7 +113,8 @@ def simulate(
     source = _source(process, pt_hat, radius, wanted)
     if not 0 <= pileup <= 200:
         raise ValueError(f"simulate: pile-up is {pileup}: choose a number from 0 to 200")
-    sample = Sample(source, pileup, detector or Detector(), wanted, twins)
+    windows = wanted is not None and pt_hat is None and source.pt_hat is not None
+    sample = Sample(source, pileup, detector or Detector(), wanted, twins, windows)
     attributes = {"process": process, "seed": seed, "pileup": pileup, "twins": twins}
     attributes |= {"pt_hat": source.pt_hat or (), "jet_radius": source.jet_radius}
     attributes |= {"jet_pt": jet_pt or (), "like": "" if like is None else Path(like).name}
@@ -185,15 +190,11 @@ def _source(
         if not 0.1 <= radius <= 1.5:
             raise ValueError(f"simulate: jet radius is {radius:g}: choose one from 0.1 to 1.5")
         source = replace(source, jet_radius=radius)
-    own = source.pt_hat
     if wanted is not None:
         source = replace(source, jet_pt_min=0.9 * wanted.pt.min())
-        if pt_hat is None and own is not None:
-            evenly = [replace(kind, settings=(*kind.settings, *EVENLY)) for kind in source.kinds]
-            source = replace(source, kinds=tuple(evenly))
     if pt_hat is None:
         return source
-    if own is None:
+    if source.pt_hat is None:
         raise ValueError(f"simulate: {process} jets come from a decay and have no pT hat to choose")
     lowest = source.jet_pt_min
     if not lowest <= pt_hat[0] < pt_hat[1] <= PT_HAT_MAX:
@@ -222,6 +223,8 @@ def _block(sample: Sample, jets: int, stream: tuple[int, int], chunk: int):
     with _alone:
         for i, kind in enumerate(kinds):
             mine = np.arange(i, len(places), len(kinds))
+            if sample.windows:
+                kind = replace(kind, settings=(*kind.settings, *EVENLY))
             for pt_hat, some in _windows(sample, numbers[mine]):
                 own = places[mine[some]], numbers[mine[some]]
                 collide = pythia.hard_collisions(kind, pt_hat, int(rng.integers(1, 900_000_000)))
@@ -240,9 +243,8 @@ def _windows(sample: Sample, numbers: np.ndarray) -> Iterator[tuple[tuple | None
 
     Where momenta are wanted, each range is narrow, so that few collisions are in vain.
     """
-    pt_hat, evenly = sample.process.pt_hat, EVENLY[0] in sample.process.kinds[0].settings
-    if not evenly:
-        yield pt_hat, np.arange(len(numbers))
+    if not sample.windows:
+        yield sample.process.pt_hat, np.arange(len(numbers))
         return
     pt = sample.wanted[numbers].pt
     window = np.floor(np.log(pt / sample.wanted.pt.min()) / np.log(WINDOW)).astype(int)
