@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from qghelpers.data.hdf5 import DataError, replacing
 from qghelpers.simulation import pythia
-from qghelpers.simulation.detector import ETA_MAX
+from qghelpers.simulation.images import ETA_MAX
 from qghelpers.simulation.particles import Particles
 
 __all__ = ["BLOCK", "INTERACTIONS", "Pool", "load_pool"]

@@ -20,13 +20,14 @@ from tqdm import tqdm
 
 from qghelpers.data import hdf5, layout
 from qghelpers.simulation import pythia, selection
-from qghelpers.simulation.detector import Detector, jet_images
+from qghelpers.simulation.detector import Detector
+from qghelpers.simulation.images import jet_images
 from qghelpers.simulation.particles import Particles
 from qghelpers.simulation.pileup import load_pool
 from qghelpers.simulation.processes import PROCESSES, Kind, Process
 from qghelpers.simulation.pythia import BATCH
 from qghelpers.simulation.selection import Wanted
-from qghelpers.simulation.workers import in_order
+from qghelpers.workers import in_order
 
 __all__ = ["BLOCK", "PILEUP", "one_event", "simulate"]
 

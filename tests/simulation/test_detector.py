@@ -7,16 +7,16 @@ from small import HERE, particles
 from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
 from qghelpers.simulation.detector import (
     Detector,
-    Particles,
     deposits,
     helix,
-    jet_images,
     propagate,
-    read_out,
     spread,
 )
+from qghelpers.simulation.images import jet_images, read_out
+from qghelpers.simulation.particles import Particles
 
 PERFECT = Detector(
+    conversions=0,
     track_efficiency=1,
     track_efficiency_low=1,
     track_constant=0,
@@ -30,7 +30,7 @@ PERFECT = Detector(
     hcal_stochastic=0,
     hcal_constant=0,
     hcal_threshold=0,
-    hadron_response=1,
+    hcal_hadron_response=1,
     ecal_hadron_response=1,
 )
 
@@ -118,7 +118,9 @@ def test_the_response_to_hadrons_is_that_of_groom():
 
 
 def test_soft_crystals_are_kept_around_busy_towers_alone():
-    detector = Detector(ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1)
+    detector = Detector(
+        ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1, conversions=0
+    )
     width = 5 * 0.0174
     hard, near, far = 0.5 * width, 1.5 * width, 3.5 * width
     image = image_of(particles([20.0, 0.1, 0.1], eta=np.array([hard, near, far])), detector)
@@ -137,7 +139,12 @@ def test_endcap_crystals_have_their_own_threshold():
     some = particles([20.0, 0.1], eta=np.array([1.3, 1.55]))  # 0.24 GeV, in the endcap
     for threshold, lit in ((0.3, 1), (0.0, 2)):
         detector = Detector(
-            ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, endcap_threshold=threshold, spots=1
+            ecal_radius=1e-6,
+            ecal_noise=0,
+            ecal_stochastic=0,
+            endcap_threshold=threshold,
+            spots=1,
+            conversions=0,
         )
         rng = np.random.default_rng(0)
         images, _ = jet_images(some, np.array([1.3]), np.array([HERE]), detector, rng)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qghelpers.simulation import pileup
-from qghelpers.simulation.detector import Particles
+from qghelpers.simulation.particles import Particles
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,21 @@ from small import HERE, TOWER, particles
 from qghelpers.data.layout import GEV_PER_UNIT, PIXEL_WIDTH
 from qghelpers.simulation.detector import (
     Detector,
-    Particles,
+    convert,
     deposits,
-    jet_images,
     propagate,
-    read_out,
+    released,
     spread,
 )
+from qghelpers.simulation.images import jet_images, read_out
+from qghelpers.simulation.particles import Particles
 
 # showers without any width, so that each deposit is in one cell
 SHARP = {"ecal_radius": 1e-9, "ecal_hadron_radius": 1e-9, "hcal_radius": 1e-9, "spots": 1}
+SHARP |= {"conversions": 0}
 NO_NOISE = {"ecal_noise": 0, "ecal_stochastic": 0, "ecal_constant": 0, "hcal_stochastic": 0}
 NO_NOISE |= {"hcal_constant": 0, "track_constant": 0, "track_slope": 0}
-NO_NOISE |= {"track_efficiency": 1, "track_efficiency_low": 1}
+NO_NOISE |= {"track_efficiency": 1, "track_efficiency_low": 1, "electron_efficiency": 1}
 MIDDLE = 62  # row and column of the pixel in the centre of an image
 
 
@@ -144,7 +146,7 @@ def test_each_calorimeter_has_its_own_resolution(channel, pdg, step, sigma):
     """Cells of 200 GeV; an image may be centred on any of the towers, so some are outside."""
     some = spread_out(1.0, step, pdg=pdg)
     some = Particles(**vars(some) | {"energy": np.full(len(some), 200.0)})
-    detector = Detector(**SHARP, ecal_interactions=0, hadron_response=1)
+    detector = Detector(**SHARP, ecal_interactions=0, hcal_hadron_response=1)
     found = []
     for seed in range(1 if step == 1 else 8):
         image = images_of(some, detector, seed=seed)[0, channel]
@@ -209,6 +211,38 @@ def test_showers_keep_place_and_energy_together():
         np.testing.assert_allclose(energy[here], deposit / 5)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_photons_convert_as_often_as_asked_into_pairs_that_divide_their_energy(share):
+    n = 20_000
+    photons = particles(np.full(n, 10.0), event=np.arange(n))
+    others = particles([5.0] * 3, charge=1, pdg=np.array([211, -11, 2212]), event=7)
+    after = convert(Particles.join([photons, others]), share, _rng())
+    electrons = after[(np.abs(after.pdg) == 11) & (after.pt != 5)]
+    assert len(electrons) / 2 / n == pytest.approx(share, abs=0.015)
+    assert (electrons.charge == -np.sign(electrons.pdg)).all()
+    assert electrons.charge.sum() == 0
+    np.testing.assert_allclose(np.bincount(after.event, after.energy, n)[8:], photons.energy[8:])
+    np.testing.assert_allclose(electrons.energy, electrons.pt * np.cosh(HERE))
+    if share:
+        quantiles = np.quantile(electrons.pt, [0.1, 0.5, 0.9])
+        np.testing.assert_allclose(quantiles, [1, 5, 9], atol=0.2)
+    kept = after[after.pt == 5]
+    assert sorted(kept.pdg) == [-11, 211, 2212]
+
+
+def test_electrons_of_conversions_are_seldom_found_as_tracks():
+    some = spread_out(5.0, charge=1, pdg=-11)
+    tracks = images_of(anchored(some), Detector(conversions=0))[0, 0]
+    assert (tracks > 0).sum() / len(some) == pytest.approx(0.25, abs=0.015)
+
+
+@pytest.mark.parametrize(("pdg", "kept"), [(2112, 0.94), (-2212, -0.94), (3122, 0.94), (211, 0)])
+def test_baryons_keep_their_mass_and_antibaryons_give_it_twice(pdg, kept):
+    (energy,) = released(particles([3.0], pdg=pdg))
+    assert energy == pytest.approx(3 * np.cosh(HERE) - kept)
+    assert released(particles([0.5], pdg=2212)) == 0
+
+
 # --- where
 
 
@@ -225,7 +259,7 @@ def test_everything_lands_where_it_flies(row, column):
         charge=np.array([0, 1, 0, 0]),
         pdg=np.array([130, 13, 22, 130]),
     )
-    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hadron_response=1)
+    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hcal_hadron_response=1)
     tracks, ecal, hcal = images_of(some, detector)[0]
     assert places(tracks) == [(row, column)]
     assert places(ecal) == [(row, column)]

@@ -12,7 +12,7 @@ from qghelpers.data import layout
 from qghelpers.simulation import pileup, pythia
 from qghelpers.simulation import simulate as simulation
 from qghelpers.simulation.detector import Detector
-from qghelpers.simulation.workers import in_order
+from qghelpers.workers import in_order
 
 
 @pytest.fixture

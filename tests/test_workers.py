@@ -11,7 +11,7 @@ ENDLESS = """
 import os, sys, time
 from pathlib import Path
 from joblib import delayed
-from qghelpers.simulation.workers import in_order
+from qghelpers.workers import in_order
 
 def work(folder):
     (Path(folder) / str(os.getpid())).touch()
