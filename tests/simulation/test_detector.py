@@ -106,7 +106,8 @@ def test_hadron_energy_is_shared_between_the_calorimeters():
 
 
 def test_the_response_to_hadrons_is_that_of_groom():
-    detector = Detector(ecal_interactions=0)  # everything reaches HCAL
+    given = {"hadron_k": 0.85, "hcal_hadron_response": 0.25, "hadron_fluctuation": 0}
+    detector = Detector(**given, ecal_interactions=0)  # everything reaches HCAL
     energy = np.array([0.5, 1.0, 10.0, 100.0])
     pions = particles(energy / np.cosh(HERE), charge=1, pdg=211)
     in_ecal, in_hcal = deposits(pions, detector, np.random.default_rng(0))

@@ -21,6 +21,7 @@ SHARP = {"ecal_radius": 1e-9, "ecal_hadron_radius": 1e-9, "hcal_radius": 1e-9, "
 SHARP |= {"conversions": 0}
 NO_NOISE = {"ecal_noise": 0, "ecal_stochastic": 0, "ecal_constant": 0, "hcal_stochastic": 0}
 NO_NOISE |= {"hcal_constant": 0, "track_constant": 0, "track_slope": 0}
+NO_NOISE |= {"hadron_fluctuation": 0}
 NO_NOISE |= {"track_efficiency": 1, "track_efficiency_low": 1, "electron_efficiency": 1}
 MIDDLE = 62  # row and column of the pixel in the centre of an image
 
@@ -139,7 +140,7 @@ def test_what_is_measured_and_not_what_was_there_has_to_pass_the_threshold():
     ("channel", "pdg", "step", "sigma"),
     [
         (1, 22, 1, lambda e: np.sqrt(0.028**2 * e + 0.04**2 + (0.003 * e) ** 2)),
-        (2, 130, 5, lambda e: np.sqrt(1.5**2 * e + (0.05 * e) ** 2)),
+        (2, 130, 5, lambda e: np.sqrt(1.153**2 * e + (0.055 * e) ** 2)),
     ],
 )
 def test_each_calorimeter_has_its_own_resolution(channel, pdg, step, sigma):
@@ -174,13 +175,34 @@ def test_each_kind_deposits_where_it_should(pdg, charge, where):
 def test_hadrons_shower_early_as_often_as_the_material_says():
     n = 20_000
     pions = particles(np.full(n, 50.0), charge=1, pdg=211)
-    in_ecal, in_hcal = deposits(pions, Detector(), _rng())
+    alike = {"hadron_fluctuation": 0, "ecal_hadron_response": 0.3, "hcal_hadron_response": 0.3}
+    in_ecal, in_hcal = deposits(pions, Detector(**alike), _rng())
     early = in_ecal > 0
-    assert early.mean() == pytest.approx(1 - np.exp(-1.1), abs=0.015)
+    assert early.mean() == pytest.approx(1 - np.exp(-1.2), abs=0.015)
     total = in_ecal + in_hcal
     np.testing.assert_allclose(total, total[0])
-    share = in_ecal[early] / total[early]  # uniform between 0 and 1
-    np.testing.assert_allclose(np.quantile(share, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.02)
+    share = in_ecal[early] / total[early]  # u^0.6, with u uniform
+    levels = np.array([0.1, 0.5, 0.9])
+    np.testing.assert_allclose(np.quantile(share, levels), levels**0.6, atol=0.02)
+
+
+def test_the_electromagnetic_part_fluctuates_around_that_of_groom():
+    n, energy = 20_000, 50.0
+    pions = particles(np.full(n, energy / np.cosh(HERE)), charge=1, pdg=211)
+    nothing = {"ecal_interactions": 0, "hcal_hadron_response": 0}  # f alone is measured
+    _, found = deposits(pions, Detector(**nothing, hadron_fluctuation=0.2), _rng())
+    expected = 1 - energy ** (0.80 - 1)
+    assert found.mean() / energy == pytest.approx(expected, rel=0.01)
+    assert found.std() / found.mean() == pytest.approx(0.2, rel=0.03)
+    _, found = deposits(pions, Detector(**nothing, hadron_fluctuation=2), _rng())
+    assert found.min() == 0
+    assert found.max() == pytest.approx(energy)
+
+
+def test_each_calorimeter_has_its_own_response_to_hadrons():
+    pions = particles(np.full(2000, 0.5), charge=1, pdg=211)  # without an electromagnetic part
+    in_ecal, in_hcal = deposits(pions, Detector(), _rng())
+    np.testing.assert_allclose(in_ecal / 0.11 + in_hcal / 0.35, pions.energy)
 
 
 def test_showers_have_the_average_profile_of_grindhammer_and_peters():
@@ -233,7 +255,7 @@ def test_photons_convert_as_often_as_asked_into_pairs_that_divide_their_energy(s
 def test_electrons_of_conversions_are_seldom_found_as_tracks():
     some = spread_out(5.0, charge=1, pdg=-11)
     tracks = images_of(anchored(some), Detector(conversions=0))[0, 0]
-    assert (tracks > 0).sum() / len(some) == pytest.approx(0.25, abs=0.015)
+    assert (tracks > 0).sum() / len(some) == pytest.approx(0.20, abs=0.015)
 
 
 @pytest.mark.parametrize(("pdg", "kept"), [(2112, 0.94), (-2212, -0.94), (3122, 0.94), (211, 0)])
@@ -475,9 +497,9 @@ def test_the_table_of_the_detector_is_that_of_its_sources():
         "ecal_noise": 0.04,
         "ecal_constant": 0.003,
         "endcap_threshold": 0.3,
-        "hcal_stochastic": 1.50,
-        "hcal_constant": 0.05,
-        "ecal_interactions": 1.1,
-        "hadron_k": 0.85,
+        "hcal_stochastic": 1.153,
+        "hcal_constant": 0.055,
+        "hadron_k": 0.80,
+        "conversions": 0.45,
     }
     assert {name: table[name] for name in cited} == cited
