@@ -22,6 +22,7 @@ OTHERS = 2000  # jets of each other process, and of gluon jets to compare them w
 GROUPS, RESAMPLES = 40, 50  # of jets, which are drawn again and again
 KINDS = {"gluon": layout.GLUON, "quark": layout.QUARK}
 MIDDLE = layout.IMAGE_SIZE // 2
+WHOLE = {"w": (65, 95), "top": (140, 200)}  # GeV, masses of jets that hold all quarks of these
 QUANTILE = 0.999
 PUBLIC_QUANTILE = (0.60, 0.200, 0.032)  # of the lit pixels of both labels, GeV/100
 # Mean gluon image, HCAL: towers so many steps from the centre in eta and in phi, relative to it
@@ -147,7 +148,9 @@ def widths(jets: qg.JetImages) -> np.ndarray:
 
 def beside_gluon_jets(folder: Path) -> None:
     """What the other processes' jets are like, without pile-up."""
-    print(f"\n{'':<8}{'jets':>6}{'pT, 5 to 95 %':>18}{'mass peak':>16}{'width of tracks':>22}")
+    print(
+        f"\n{'':<8}{'jets':>6}{'pT, 5 to 95 %':>18}{'mass peak':>16}{'width of tracks':>22}  whole"
+    )
     for process in PROCESSES:
         path = folder / f"{process}.hdf5"
         n = OTHERS * (1 + (process == layout.QCD))
@@ -163,7 +166,14 @@ def beside_gluon_jets(folder: Path) -> None:
             f"{name:<8}{len(jets):>6}"
             f"{low:>7.0f} to {high:.0f} GeV{peak:>7.0f} to {peak + 5:.0f} GeV"
             f"{width.mean():>13.3f} +- {spread_of(width, np.mean):.3f}"
+            f"{whole(jets, WHOLE[process]) if process in WHOLE else ''}"
         )
+
+
+def whole(jets: qg.JetImages, window: tuple[float, float]) -> str:
+    share = np.mean((jets.mass > window[0]) & (jets.mass < window[1]))
+    error = np.sqrt(share * (1 - share) / len(jets))
+    return f"  {share:.1%} +- {error:.1%} from {window[0]} to {window[1]} GeV"
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from qghelpers.simulation.processes import PROCESSES
 SELECTION = {
     "qcd": [(GLUON, (90, 170), 0.5, 70, (21,)), (QUARK, (90, 170), 0.5, 70, (1, 2, 3))],
     "w": [(NEITHER, (200, 320), 0.8, 180, (24,))],
-    "top": [(NEITHER, (250, 337), 1.0, 200, (6,))],
+    "top": [(NEITHER, (350, 500), 1.0, 300, (6,))],
     "dark": [(NEITHER, None, 0.5, 70, (4900101,))],
 }
 HADRONIC = {"24:onMode = off", "24:onIfAny = 1 2 3 4 5"}
