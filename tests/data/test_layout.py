@@ -1,0 +1,32 @@
+"""The published figures, against physics and against each other."""
+
+import numpy as np
+import pytest
+
+from qghelpers.data import layout
+from qghelpers.data.layout import GLUON, QUARK
+
+
+def test_gluon_jets_light_more_pixels_in_every_channel_and_quark_jets_heat_the_calorimeters():
+    """A gluon radiates more, by C_A / C_F; so a quark jet has fewer and harder particles."""
+    gluon, quark = (np.array(layout.PUBLIC_LIT_SHARE[label]) for label in (GLUON, QUARK))
+    assert (gluon > quark).all()
+    gluon, quark = (np.array(layout.PUBLIC_MEAN[label]) for label in (GLUON, QUARK))
+    assert (gluon < quark).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("label", [GLUON, QUARK])
+def test_tracks_are_the_sparsest_and_hcal_has_the_most_lit_pixels(label):
+    tracks, ecal, hcal = layout.PUBLIC_LIT_SHARE[label]
+    assert tracks < ecal < hcal < 0.05
+    assert max(layout.PUBLIC_MEAN[label]) < 1e-4
+    assert min(layout.PUBLIC_LARGEST[label]) > 0.4
+    assert np.argmax(layout.PUBLIC_LARGEST[label]) == 0  # mis-measured tracks
+
+
+def test_labels_and_channels_are_those_of_the_producer():
+    assert (GLUON, QUARK, layout.NEITHER) == (0, 1, -1)
+    assert layout.CHANNELS == ("Tracks", "ECAL", "HCAL")
+    assert layout.IMAGE_SHAPE == (125, 125, 3)
+    assert (layout.TOWER_SIZE, layout.TOWERS_PER_SIDE) == (5, 25)
+    assert pytest.approx(2 * np.pi / 360, rel=0.01) == layout.PIXEL_WIDTH
