@@ -30,3 +30,11 @@ def test_labels_and_channels_are_those_of_the_producer():
     assert layout.IMAGE_SHAPE == (125, 125, 3)
     assert (layout.TOWER_SIZE, layout.TOWERS_PER_SIDE) == (5, 25)
     assert pytest.approx(2 * np.pi / 360, rel=0.01) == layout.PIXEL_WIDTH
+
+
+def test_every_pixel_that_is_not_zero_is_lit():
+    """A copy of the public jets in another format holds a few negative ones."""
+    images = np.zeros((2, 125, 125, 3), np.float32)
+    images[0, :25, :, 0], images[1, :50, :, 0] = 1, -1
+    images[:, 0, 0, 2] = 0.5
+    np.testing.assert_allclose(layout.lit_share(images), [0.3, 0, 1 / 125**2])
