@@ -32,6 +32,20 @@ def test_labels_and_channels_are_those_of_the_producer():
     assert pytest.approx(2 * np.pi / 360, rel=0.01) == layout.PIXEL_WIDTH
 
 
+def test_channels_are_named_only_where_one_alone_has_constant_blocks():
+    rng = np.random.default_rng(0)
+    towers = np.kron(rng.random((30, 25, 25)) < 0.03, np.ones((1, 5, 5)))
+    pixels = [rng.random((30, 125, 125)) < share for share in (0.005, 0.02)]
+    tracks, ecal, hcal = (part.astype(np.float32) for part in (*pixels, towers))
+    for channels, names in (
+        ((tracks, ecal, hcal), layout.CHANNELS),
+        ((hcal, ecal, tracks), ("HCAL", "ECAL", "Tracks")),
+        ((hcal, ecal, hcal), ("?", "?", "?")),
+        ((tracks, ecal, tracks), ("?", "?", "?")),
+    ):
+        assert layout.channels_by_evidence(np.stack(channels, axis=-1)) == names
+
+
 def test_every_pixel_that_is_not_zero_is_lit():
     """A copy of the public jets in another format holds a few negative ones."""
     images = np.zeros((2, 125, 125, 3), np.float32)

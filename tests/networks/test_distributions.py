@@ -183,4 +183,9 @@ def test_a_prior_draws_totals_of_any_distribution_together_with_what_they_go_wit
     assert spearmanr(drawn[:, 0], own[:, 0]).statistic > 0.97
     again = Prior(components=3, latent_dim=2, totals=2)
     again.load_state_dict(prior.state_dict())
-    assert again.sample(5)[1].shape == (5, 2)
+    for one in (prior, again):
+        torch.manual_seed(1)
+        drawn, own = one.sample(50)
+        assert own[:, 0].min() > 0
+        assert set(own[:, 1].tolist()) <= {0, 1}
+        assert own.std(dim=0).min() > 0.1
