@@ -4,6 +4,9 @@ Unit tests and notebooks find it where `load_jets()` looks; the settings cell of
 reads the number of epochs from the environment. Nothing else differs from a reader's run. The
 user's cache folder is out of sight: the pile-up is made anew by every run. `tests/mistakes`, which
 runs tests hundreds of times, hands both over in `$QGHELPERS_TESTS_FROM`.
+
+pytest-xdist's workers share the home of the process that started them. Each has a processor to
+itself, so PyTorch gets one thread.
 """
 
 import os
@@ -13,11 +16,16 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from filelock import FileLock
 
 JETS = 400
-HOME = Path(tempfile.gettempdir()) / f"qghelpers-tests-{os.getpid()}"
-
-os.environ["QGHELPERS_HOME"] = str(HOME)
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not WORKER:
+    home = Path(tempfile.gettempdir()) / f"qghelpers-tests-{os.getpid()}"
+    os.environ["QGHELPERS_HOME"] = str(home)
+else:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+HOME = Path(os.environ["QGHELPERS_HOME"])
 os.environ["QGHELPERS_EPOCHS"] = "6"
 os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # its list of fonts may stay
 os.environ["XDG_CACHE_HOME"] = str(HOME / "cache")
@@ -31,14 +39,16 @@ def make_sample() -> Path:
     from qghelpers.simulation.simulate import simulate
 
     path = HOME / "data" / SAMPLE_FILE
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        simulate(path, JETS, Seed.TESTS, workers=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(HOME / "sample.lock"):
+        if not path.exists():
+            simulate(path, JETS, Seed.TESTS, workers=1)
     return path
 
 
 def pytest_configure() -> None:
-    if ready := os.environ.get("QGHELPERS_TESTS_FROM"):
+    ready = os.environ.get("QGHELPERS_TESTS_FROM")
+    if ready and not WORKER:
         shutil.copytree(ready, HOME)
 
 
@@ -49,7 +59,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(HOME, ignore_errors=True)
+    if not WORKER:
+        shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

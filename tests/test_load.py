@@ -131,6 +131,16 @@ def test_of_several_files_the_bad_one_is_named(sample_file, tmp_path):
         qg.load_jets([good, bad])
 
 
+@pytest.mark.parametrize(("length", "process"), [(20, "w"), (19, "qcd"), (21, "qcd")])
+def test_processes_count_if_there_is_one_for_each_jet(sample_file, tmp_path, length, process):
+    path = tmp_path / "jets.hdf5"
+    few(sample_file, path, 20)
+    with h5py.File(path, "r+") as file:
+        kind = h5py.enum_dtype({"qcd": 0, "w": 1}, basetype="u1")
+        file.create_dataset("process", data=np.ones(length, "u1"), dtype=kind)
+    assert set(qg.load_jets(path).process) == {process}
+
+
 @pytest.mark.parametrize("key", ["y", "pt", "m0"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_single_value_that_is_no_number_is_refused(sample_file, tmp_path, key, value):

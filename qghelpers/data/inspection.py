@@ -13,6 +13,7 @@ __all__ = ["inspect"]
 
 JETS_TO_CHECK = 1000  # random jets from which the channels are identified
 OUTLIER = 10  # pixels above this multiple of the largest jet pT are counted as outliers
+AT_ONCE = 4096  # jets whose pixels are counted together
 P_VALUE_WARNING = 1e-6  # p-value below which we warn
 NAMES = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
@@ -70,8 +71,8 @@ def _statistics(images: SparseImages, highest_pt: float):
     shape = (len(images), len(layout.CHANNELS))
     lit, total, largest = np.zeros(shape, int), np.zeros(shape), np.zeros(shape)
     strange = dict.fromkeys(("negative", "not finite", "outliers"), 0)
-    for start in range(0, len(images), 4096):
-        rows = np.arange(start, min(start + 4096, len(images)))
+    for start in range(0, len(images), AT_ONCE):
+        rows = np.arange(start, min(start + AT_ONCE, len(images)))
         row, channel, values, sizes = images.pixels(rows)
         where = (row + start, channel)
         np.add.at(lit, where, sizes)

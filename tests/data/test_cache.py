@@ -155,6 +155,7 @@ def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
 
 def test_where_nothing_can_be_written_to_it_is_read_into_memory(path, monkeypatch, capfd):
     monkeypatch.setattr(cache, "_can_write", lambda folder: False)
+    monkeypatch.setattr(reading, "IMAGES_PER_BLOCK", 1)  # in several blocks
     assert right(path)
     assert len(said(capfd).splitlines()) == 1
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -187,7 +188,7 @@ def test_two_processes_at_once(path):
 SLOW = (
     """
 import sys, time
-from qghelpers.data import cache
+from qghelpers.data import cache, reading
 read = cache.read_blocks
 def slow(images):
     for block in read(images):

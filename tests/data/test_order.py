@@ -171,6 +171,8 @@ def test_results_are_joined_by_name_and_place():
     assert found["b"].tolist() == [0] * 6
     assert numbers.tolist() == [0, 1] * 3
     assert all(isinstance(array, np.ndarray) for array in (*found.values(), numbers))
+    kinds = torch.arange(2), torch.ones(2, dtype=torch.float64), np.ones(2, np.float32)
+    assert [joined([part]).dtype for part in kinds] == [np.int64, np.float64, np.float32]
 
 
 def test_files_of_different_length_are_one_after_the_other():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from small import small_vae
 from torch import nn
 
 import qghelpers as qg
@@ -70,6 +71,15 @@ def test_what_a_method_returns_is_checked_before_any_training(
         qg.fit(model, train, validation, out=tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_check_of_a_network_that_draws_leaves_chance_alone(jets):
+    model, before = small_vae(), torch.get_rng_state()
+    model.loss(jets.images(slice(2)))
+    assert not torch.equal(before, torch.get_rng_state())  # it does draw
+    torch.set_rng_state(before)
+    base.check_contract(model, jets.images(slice(2)))
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -133,6 +133,24 @@ def test_more_pixels_are_lit_where_they_are_probable(maps):
     torch.testing.assert_close(moved, moved[..., :1].expand_as(moved), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("log_shape", [0.0, 1.0])
+def test_drawn_pixels_are_as_bright_as_is_promised_and_scatter_as_a_gamma_distribution(log_shape):
+    """Left of the middle ten times as bright as to the right, all of them lit."""
+    likelihood, scaling = Hurdle(), LogScale()
+    likelihood.log_shape.data.fill_(log_shape)
+    log_energy = torch.full((50, 3, SIDE, SIDE), math.log(1000))  # far above the least
+    log_energy[..., :10] += math.log(10)
+    log_energy /= scaling.unit
+    maps = torch.cat([torch.full_like(log_energy, 20.0), log_energy, log_energy], dim=1)
+    torch.manual_seed(0)
+    tracks = likelihood.sample(maps, scaling)[:, 0]
+    bright, dim = tracks[..., :10], tracks[..., 10:]
+    assert (bright.mean() / dim.mean()).item() == pytest.approx(10, rel=0.05)
+    for part in (bright, dim):
+        relative = (part.std() / part.mean()).item()
+        assert relative == pytest.approx(math.exp(-log_shape / 2), rel=0.1)
+
+
 def test_towers_and_pixels_are_each_others_inverse():
     images = torch.rand(2, 3, SIDE, SIDE)
     towers = _towers(images)
@@ -165,4 +183,9 @@ def test_a_prior_draws_totals_of_any_distribution_together_with_what_they_go_wit
     assert spearmanr(drawn[:, 0], own[:, 0]).statistic > 0.97
     again = Prior(components=3, latent_dim=2, totals=2)
     again.load_state_dict(prior.state_dict())
-    assert again.sample(5)[1].shape == (5, 2)
+    for one in (prior, again):
+        torch.manual_seed(1)
+        drawn, own = one.sample(50)
+        assert own[:, 0].min() > 0
+        assert set(own[:, 1].tolist()) <= {0, 1}
+        assert own.std(dim=0).min() > 0.1

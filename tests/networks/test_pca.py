@@ -28,6 +28,18 @@ def test_beside_principal_components_a_vae_starts_as_the_best_linear_one(jets):
     torch.testing.assert_close(slope, torch.zeros(8), atol=1e-3, rtol=0)
 
 
+def test_the_posterior_starts_with_the_variance_that_costs_least_along_weak_axes_too(jets):
+    torch.manual_seed(0)
+    model = PCAVAE(latent_dim=8).eval()
+    model.scaling.fit(jets)
+    model.scaling.std *= 200
+    model.prepare(jets)
+    spread = model.principal.spread
+    assert 0.1 < spread.min() < spread.max() < 10
+    _, log_variance = model.posterior(jets.images([0, 1]))
+    torch.testing.assert_close(log_variance.exp(), (1 / (1 + 2 * spread**2)).expand(2, 8))
+
+
 def test_principal_components_beyond_what_the_jets_have_stay_zero(jets):
     few = jets[[0, 1, 2, 2]]  # three different ones: two directions
     scaling = ZScore().fit(few)

@@ -38,9 +38,24 @@ def test_hcal_comes_out_in_towers(jets):
 def test_the_likelihood_is_what_is_trained(jets, likelihood):
     torch.manual_seed(0)
     vae, images = SparseVAE(beta=3, likelihood=likelihood).eval(), jets.images([0, 1])
+    torch.nn.init.normal_(vae.decoder[2].weight, std=0.1)  # at the start, no code matters
     noise, scaled = vae.draw_noise(2), vae.scaling(images)
     mu, log_variance = vae.heads(scaled)
     maps = vae.maps(mu + (0.5 * log_variance).exp() * noise)
     loss = vae.loss(images, noise)
     torch.testing.assert_close(loss["reconstruction"], vae.likelihood(maps, scaled))
     torch.testing.assert_close(loss["loss"], loss["reconstruction"] + 3 * loss["kl"])
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_the_mean_image_in_gev_is_that_of_what_may_be_drawn(jets, likelihood):
+    """The mean of an exponential is above the exponential of a mean."""
+    torch.manual_seed(0)
+    vae, images = SparseVAE(likelihood=likelihood).eval(), jets.images([0, 1])
+    torch.nn.init.normal_(vae.decoder[2].weight, std=0.1)
+    maps = vae.maps(vae.encode(images))
+    mean = vae.reconstruct_energy(images)
+    assert torch.equal(mean, vae.likelihood.mean_energy(maps, vae.scaling))
+    if likelihood == "hurdle":
+        drawn = torch.stack([vae.likelihood.sample(maps, vae.scaling, None) for _ in range(5)])
+        assert drawn.mean().item() == pytest.approx(mean.mean().item(), rel=0.1)

@@ -1,7 +1,8 @@
 """The VAE's loss is what the formulas say, and what is trained."""
 
+import pytest
 import torch
-from small import small_vae
+from small import SmallPCAVAE, SmallVAE, small_vae
 from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as divergence_of
@@ -54,11 +55,14 @@ def test_a_mismeasured_track_makes_the_divergence_explode_unless_it_is_bounded(j
     assert bounded[1].max() <= 0
 
 
-def test_vae_loss_is_the_loss_that_is_trained(jets, monkeypatch):
-    model, images = small_vae().eval(), jets.images([0, 1, 2])
+@pytest.mark.parametrize("kind", [SmallVAE, SmallPCAVAE])
+def test_vae_loss_is_the_loss_that_is_trained(jets, monkeypatch, kind):
+    torch.manual_seed(0)
+    model, images = kind(latent_dim=3, beta=3).eval(), jets.images([0, 1, 2])
+    model.to_posterior.reset_parameters()
     noise = model.draw_noise(3)
     decoded, mu, log_variance = model(model.scaling(images), noise)
-    expected = vae_loss(model.scaling(images), decoded, mu, log_variance, model.beta)
+    expected = vae_loss(model.scaling(images), decoded, mu, log_variance, 3)
     found = model.loss(images, noise)
     assert all(torch.equal(found[part], expected[part]) for part in expected)
     monkeypatch.setattr(vae_module, "vae_loss", lambda *args: {"loss": torch.full((3,), 7.0)})

@@ -13,6 +13,7 @@ import pytest
 import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
+from qghelpers.data import inspection
 from qghelpers.data.layout import PUBLIC_LARGEST
 from qghelpers.training import runs
 
@@ -37,7 +38,11 @@ def test_inspect_says_what_is_there(sample_file, capfd):
     assert "WARNING" not in report
 
 
-def test_inspect_reports_shares_and_means_beside_the_public_ones(sample_file, jets, capfd):
+@pytest.mark.parametrize("at_once", [4096, 150])
+def test_inspect_reports_shares_and_means_beside_the_public_ones(
+    sample_file, jets, capfd, monkeypatch, at_once
+):
+    monkeypatch.setattr(inspection, "AT_ONCE", at_once)
     main(["inspect", str(sample_file)])
     lines = [line.split() for line in capfd.readouterr().out.splitlines()]
     images, labels = jets.images().numpy(), jets.labels

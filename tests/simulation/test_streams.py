@@ -176,6 +176,7 @@ def test_the_pool_is_another_one_for_other_settings(tmp_path, monkeypatch):
     monkeypatch.setattr(pythia, "minimum_bias", few)
     pool = pileup.load_pool()
     assert asked == [(2500, 9), (2500, 2509)]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
     assert (np.diff(pool.starts) == 2).all()
     assert pool.starts[0] == 0
     assert pool.starts[-1] == len(pool.particles)

@@ -1,0 +1,54 @@
+"""The published figures, against physics and against each other."""
+
+import numpy as np
+import pytest
+
+from qghelpers.data import layout
+from qghelpers.data.layout import GLUON, QUARK
+
+
+def test_gluon_jets_light_more_pixels_in_every_channel_and_quark_jets_heat_the_calorimeters():
+    """A gluon radiates more, by C_A / C_F; so a quark jet has fewer and harder particles."""
+    gluon, quark = (np.array(layout.PUBLIC_LIT_SHARE[label]) for label in (GLUON, QUARK))
+    assert (gluon > quark).all()
+    gluon, quark = (np.array(layout.PUBLIC_MEAN[label]) for label in (GLUON, QUARK))
+    assert (gluon < quark).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("label", [GLUON, QUARK])
+def test_tracks_are_the_sparsest_and_hcal_has_the_most_lit_pixels(label):
+    tracks, ecal, hcal = layout.PUBLIC_LIT_SHARE[label]
+    assert tracks < ecal < hcal < 0.05
+    assert max(layout.PUBLIC_MEAN[label]) < 1e-4
+    assert min(layout.PUBLIC_LARGEST[label]) > 0.4
+    assert np.argmax(layout.PUBLIC_LARGEST[label]) == 0  # mis-measured tracks
+
+
+def test_labels_and_channels_are_those_of_the_producer():
+    assert (GLUON, QUARK, layout.NEITHER) == (0, 1, -1)
+    assert layout.CHANNELS == ("Tracks", "ECAL", "HCAL")
+    assert layout.IMAGE_SHAPE == (125, 125, 3)
+    assert (layout.TOWER_SIZE, layout.TOWERS_PER_SIDE) == (5, 25)
+    assert pytest.approx(2 * np.pi / 360, rel=0.01) == layout.PIXEL_WIDTH
+
+
+def test_channels_are_named_only_where_one_alone_has_constant_blocks():
+    rng = np.random.default_rng(0)
+    towers = np.kron(rng.random((30, 25, 25)) < 0.03, np.ones((1, 5, 5)))
+    pixels = [rng.random((30, 125, 125)) < share for share in (0.005, 0.02)]
+    tracks, ecal, hcal = (part.astype(np.float32) for part in (*pixels, towers))
+    for channels, names in (
+        ((tracks, ecal, hcal), layout.CHANNELS),
+        ((hcal, ecal, tracks), ("HCAL", "ECAL", "Tracks")),
+        ((hcal, ecal, hcal), ("?", "?", "?")),
+        ((tracks, ecal, tracks), ("?", "?", "?")),
+    ):
+        assert layout.channels_by_evidence(np.stack(channels, axis=-1)) == names
+
+
+def test_every_pixel_that_is_not_zero_is_lit():
+    """A copy of the public jets in another format holds a few negative ones."""
+    images = np.zeros((2, 125, 125, 3), np.float32)
+    images[0, :25, :, 0], images[1, :50, :, 0] = 1, -1
+    images[:, 0, 0, 2] = 0.5
+    np.testing.assert_allclose(layout.lit_share(images), [0.3, 0, 1 / 125**2])
