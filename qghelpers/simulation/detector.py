@@ -202,7 +202,7 @@ def deposits(
     return np.where(light, energy, hadron * in_ecal), hadron * in_hcal
 
 
-def spread(eta, phi, energy, radius: float, spots: int, rng):
+def spread(eta, phi, energy, radius, spots: int, rng):
     """Replace each deposit by equal spots around it; results have shape `(spots * deposits,)`.
 
     Distances follow the average radial profile `2 r R^2 / (r^2 + R^2)^2` (Grindhammer and Peters,

@@ -66,7 +66,7 @@ def jet_images(
         mask with shape `(n,)`, false if there is no centre: no tower near the axis is lit, or the
         hottest one is above `seed_tower_max`.
     """
-    n = len(jet_eta)
+    n, jets = len(jet_eta), len(jet_eta) // twins
     particles = convert(particles, detector.conversions, rng)
     eta, phi = propagate(particles, detector)
     axis = jet_eta[particles.event], jet_phi[particles.event]
@@ -76,18 +76,17 @@ def jet_images(
     in_ecal, in_hcal = deposits(particles, detector, rng)
 
     towers = _hcal_towers(n, particles.event, *deep, in_hcal, detector, rng)
-    centre = _hottest_tower(towers, jet_eta, jet_phi, detector)
-    centre_eta, centre_phi = (np.tile(c[: n // twins], twins) for c in centre)
+    centre = _hottest_tower(towers[:jets], jet_eta[:jets], jet_phi[:jets], detector)
+    in_barrel = np.abs(centre[0] - ETA_TOWERS + 0.5) < detector.seed_tower_max
+    has_centre = in_barrel & (towers[np.arange(jets), *centre] > 0)
+    centre_eta, centre_phi = (np.tile(c, twins) for c in centre)
     corner = tuple((c - TOWERS_PER_SIDE // 2) * TOWER_SIZE for c in (centre_eta, centre_phi))
-    lit = towers[np.arange(n), centre_eta, centre_phi] > 0
-    has_centre = lit & (np.abs(centre_eta - ETA_TOWERS + 0.5) < detector.seed_tower_max)
 
     images = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
     images[..., 0] = _tracks(n, particles, corner, detector, rng)
-    light = np.isin(np.abs(particles.pdg), ELECTRON_PHOTON)
-    images[..., 1] = _ecal(n, particles.event, eta, phi, in_ecal, corner, detector, rng, light)
+    images[..., 1] = _ecal(n, particles, eta, phi, in_ecal, corner, detector, rng)
     images[..., 2] = _hcal_window(towers, centre_eta, centre_phi)
-    return images / np.float32(GEV_PER_UNIT), has_centre
+    return images / np.float32(GEV_PER_UNIT), np.tile(has_centre, twins)
 
 
 def _near(eta, phi, jet_eta, jet_phi) -> np.ndarray:
@@ -167,11 +166,12 @@ def _tracks(n, particles, corner, detector, rng) -> np.ndarray:
     return _fill_crystals(n, tracks.event, tracks.eta, tracks.phi, pt, corner)
 
 
-def _ecal(n, event, eta, phi, energy, corner, detector, rng, light) -> np.ndarray:
+def _ecal(n, particles, eta, phi, energy, corner, detector, rng) -> np.ndarray:
     lit = energy > 0
-    radius = np.where(light[lit], detector.ecal_radius, detector.ecal_hadron_radius)
+    light = np.isin(np.abs(particles.pdg[lit]), ELECTRON_PHOTON)
+    radius = np.where(light, detector.ecal_radius, detector.ecal_hadron_radius)
     hits = spread(eta[lit], phi[lit], energy[lit], radius, detector.spots, rng)
-    cells = _fill_crystals(n, np.tile(event[lit], detector.spots), *hits, corner)
+    cells = _fill_crystals(n, np.tile(particles.event[lit], detector.spots), *hits, corner)
     rows = corner[0][:, None] - ETA_TOWERS * TOWER_SIZE + np.arange(IMAGE_SIZE) + 0.5
     cell_eta = PIXEL_WIDTH * rows[:, :, None]
     resolution = detector.ecal_stochastic, detector.ecal_noise, detector.ecal_constant

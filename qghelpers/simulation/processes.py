@@ -77,7 +77,7 @@ DARK_QUARKS = Kind(  # semi-visible jets: Cohen, Lisanti, Lou, arXiv:1503.00009
 )
 # qcd: light dijets as in the public file (arXiv:1902.08276); with pT hat from 90 to 170 GeV the
 # jets have its range of pT. w, top: so hard that all three quarks of a top fit into one jet of
-# radius 1.0 in six events of ten, and both of a W into one of 0.8 in as many (`benchmark fidelity`).
+# radius 1.0 in six events of ten, and both of a W into one of 0.8 (`benchmark fidelity`).
 PROCESSES = {
     "qcd": Process((GLUONS, QUARKS), (90, 170)),
     "w": Process((W_BOSONS,), (200, 320), jet_radius=0.8, jet_pt_min=180),
