@@ -5,6 +5,7 @@ import pytest
 from small import HERE, TOWER, particles
 
 from qghelpers.data.layout import GEV_PER_UNIT, PIXEL_WIDTH
+from qghelpers.simulation import images
 from qghelpers.simulation.detector import (
     Detector,
     convert,
@@ -35,8 +36,8 @@ def images_of(some: Particles, detector: Detector, eta=HERE, phi=HERE, seed=0) -
     """In GeV, `(events, 3, rows, columns)`."""
     n = some.event.max() + 1
     axis = np.full(n, eta), np.full(n, phi)
-    images, _ = jet_images(some, *axis, detector, np.random.default_rng(seed))
-    return GEV_PER_UNIT * images.astype(float).transpose(0, 3, 1, 2)
+    made, _ = jet_images(some, *axis, detector, np.random.default_rng(seed))
+    return GEV_PER_UNIT * made.astype(float).transpose(0, 3, 1, 2)
 
 
 def places(image: np.ndarray) -> list[tuple[int, int]]:
@@ -330,6 +331,34 @@ def test_hadrons_are_bent_further_on_their_way_to_hcal():
             assert phi - HERE == pytest.approx(-np.arcsin(reached / 2 / radius))
 
 
+@pytest.mark.parametrize("charge", [-1, 1])
+def test_the_tower_of_a_charged_hadron_is_where_its_path_ends(charge):
+    """The image is centred there, and its track is where it set out: 14 pixels away, not 8."""
+    pion = particles([5.0], charge=charge, pdg=211 * charge)
+    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hcal_hadron_response=1)
+    tracks, _, hcal = images_of(pion, detector)[0]
+    bend = np.arcsin(2.2 / 2 / (5.0 / (0.3 * 3.8)))
+    ((row, column),) = places(tracks)
+    assert hcal[MIDDLE, MIDDLE] > 0
+    assert abs(row) <= 2
+    assert charge * column == pytest.approx(bend / (2 * np.pi / 360), abs=3)
+
+
+def test_hadrons_shower_wider_in_ecal_than_electrons_and_photons(monkeypatch):
+    asked = []
+
+    def noting(eta, phi, energy, radius, *rest):
+        asked.append(np.broadcast_to(radius, len(energy)).tolist())
+        return spread(eta, phi, energy, radius, *rest)
+
+    monkeypatch.setattr(images, "spread", noting)
+    some = particles([20.0, 20.0, 20.0], pdg=np.array([22, 11, 130]))
+    images_of(some, Detector(conversions=0, ecal_interactions=50))
+    in_hcal, in_ecal = asked
+    assert in_hcal == [0.0135]
+    assert in_ecal == [0.0045, 0.0045, 0.03]
+
+
 def test_without_a_lit_tower_there_is_no_centre():
     some = Particles.join([particles([50.0]), particles([50.0], pdg=130, event=1)])
     axis = np.full(2, HERE)
@@ -474,8 +503,8 @@ def test_barrel_and_endcap_have_their_thresholds_on_both_sides(side, eta, lit):
     some = particles([0.25 / np.cosh(eta)], eta=side * eta)
     detector = Detector(**NO_NOISE | SHARP)
     axis = np.array([side * 1.3]), np.array([HERE])
-    images, _ = jet_images(some, *axis, detector, _rng())
-    assert images[0, ..., 1].any() == lit
+    made, _ = jet_images(some, *axis, detector, _rng())
+    assert made[0, ..., 1].any() == lit
 
 
 def test_the_table_of_the_detector_is_that_of_its_sources():
