@@ -11,6 +11,7 @@ import qghelpers as qg
 from qghelpers import load as loading
 from qghelpers.data import hdf5
 from qghelpers.data.layout import PUBLIC_FILE
+from qghelpers.seeds import Seed
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_sample_is_2000_jets_of_a_seed_of_its_own(home, monkeypatch, capfd):
     monkeypatch.setattr("qghelpers.simulation.simulate.simulate", simulate)
     with pytest.raises(KeyboardInterrupt):
         qg.load_jets()
-    assert asked == [(home / "data" / "simulated_jets.hdf5", 2000, 2026)]
+    assert asked == [(home / "data" / "simulated_jets.hdf5", 2000, Seed.SAMPLE)]
     said = capfd.readouterr().out
     assert f"{PUBLIC_FILE} is not in data/, so 2000 jets are simulated there into sim" in said
 
