@@ -66,6 +66,21 @@ def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
     torch.testing.assert_close(likelihood(maps, scaled), expected)
 
 
+def test_a_negative_pixel_is_not_lit(scaled, maps):
+    """There are a few in a copy of the public jets."""
+    likelihood, negative = Hurdle(), scaled.clone()
+    negative[:, :, 0, 0] = 0
+    blank = negative.clone()
+    negative[:, :, 0, 0] = -0.2
+    mean = maps.chunk(3, dim=1)[2]
+    gaussian = likelihood.around_mean(mean, negative) - likelihood.around_mean(mean, blank)
+    difference = likelihood(maps, negative) - likelihood(maps, blank)
+    assert torch.isfinite(difference).all()
+    likelihood.weight_of_totals = 0
+    difference = likelihood(maps, negative) - likelihood(maps, blank)
+    torch.testing.assert_close(difference, gaussian, atol=1e-2, rtol=1e-3)
+
+
 def test_the_totals_cost_what_a_gaussian_around_their_logarithms_does(scaled, maps):
     weighted, plain = Hurdle(weight_of_totals=3), Hurdle(weight_of_totals=0)
     weighted.log_sigma_of_totals.data.fill_(-0.5)
