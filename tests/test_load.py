@@ -142,6 +142,16 @@ def test_processes_count_if_there_is_one_for_each_jet(sample_file, tmp_path, len
     assert set(qg.load_jets(path).process) == {process}
 
 
+@pytest.mark.parametrize("label", [-1, 2, 0.5])
+def test_a_label_that_is_neither_quark_nor_gluon_needs_a_process(sample_file, tmp_path, label):
+    path = tmp_path / "jets.hdf5"
+    few(sample_file, path, 20)
+    with h5py.File(path, "r+") as file:
+        file["y"][7] = label
+    with pytest.raises(qg.DataError, match=r"jets.hdf5: y has values other than 0 .* and 1"):
+        qg.load_jets(path)
+
+
 @pytest.mark.parametrize("key", ["y", "pt", "m0"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_single_value_that_is_no_number_is_refused(sample_file, tmp_path, key, value):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -154,7 +155,12 @@ def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
 
 
 def test_where_nothing_can_be_written_to_it_is_read_into_memory(path, monkeypatch, capfd):
-    monkeypatch.setattr(cache, "_can_write", lambda folder: False)
+    """A folder that is there may still be read-only: it is tried."""
+
+    def refuse(**options):
+        raise PermissionError
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(reading, "IMAGES_PER_BLOCK", 1)  # in several blocks
     assert right(path)
     assert len(said(capfd).splitlines()) == 1

@@ -83,3 +83,22 @@ def test_another_machines_file_is_removed_after_a_day(tmp_path, hours, kept):
     os.utime(of_another, (then, then))
     hdf5.remove_left_overs(tmp_path)
     assert of_another.exists() == kept
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, to ask is to kill")
+@pytest.mark.parametrize(
+    ("error", "kept"), [(PermissionError, True), (ProcessLookupError, False), (None, True)]
+)
+def test_a_file_of_a_process_that_lives_is_spared_whosever_it_is(
+    tmp_path, monkeypatch, error, kept
+):
+    def kill(pid, number):
+        assert (pid, number) == (12345, 0)
+        if error is not None:
+            raise error
+
+    path = tmp_path / f".one.{hdf5._host()}-12345-{1:08x}.part"
+    path.write_text("half")
+    monkeypatch.setattr(os, "kill", kill)
+    hdf5.remove_left_overs(tmp_path)
+    assert path.exists() == kept

@@ -66,6 +66,21 @@ def test_the_hurdle_is_that_of_torch_distributions(scaled, maps):
     torch.testing.assert_close(likelihood(maps, scaled), expected)
 
 
+def test_a_negative_pixel_is_not_lit(scaled, maps):
+    """There are a few in a copy of the public jets."""
+    likelihood, negative = Hurdle(), scaled.clone()
+    negative[:, :, 0, 0] = 0
+    blank = negative.clone()
+    negative[:, :, 0, 0] = -0.2
+    mean = maps.chunk(3, dim=1)[2]
+    gaussian = likelihood.around_mean(mean, negative) - likelihood.around_mean(mean, blank)
+    difference = likelihood(maps, negative) - likelihood(maps, blank)
+    assert torch.isfinite(difference).all()
+    likelihood.weight_of_totals = 0
+    difference = likelihood(maps, negative) - likelihood(maps, blank)
+    torch.testing.assert_close(difference, gaussian, atol=1e-2, rtol=1e-3)
+
+
 def test_the_totals_cost_what_a_gaussian_around_their_logarithms_does(scaled, maps):
     weighted, plain = Hurdle(weight_of_totals=3), Hurdle(weight_of_totals=0)
     weighted.log_sigma_of_totals.data.fill_(-0.5)
@@ -122,6 +137,15 @@ def test_drawn_images_have_the_totals_that_are_asked_for(maps):
     assert torch.equal(counted[:, 0].expm1().round(), (image > 0).sum(dim=(2, 3)).float())
 
 
+def test_a_channel_that_should_be_blank_is_drawn_blank(scaled, maps):
+    likelihood = Hurdle()
+    scaled[:, 1] = 0
+    drawn = likelihood.sample(maps, LogScale(), likelihood.totals(scaled))
+    assert torch.isfinite(drawn).all()
+    assert (drawn[:, [0, 2]] > 0).flatten(2).any(dim=2).all()
+    assert drawn[:, 1].abs().max() < 1e-6
+
+
 def test_more_pixels_are_lit_where_they_are_probable(maps):
     """Tilting keeps the order of the pixels, and so the shape of the jet."""
     odds = maps[:, :3]
@@ -133,12 +157,15 @@ def test_more_pixels_are_lit_where_they_are_probable(maps):
     torch.testing.assert_close(moved, moved[..., :1].expand_as(moved), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("level", [4, 1000])  # times the noise: twenty times the least or more
 @pytest.mark.parametrize("log_shape", [0.0, 1.0])
-def test_drawn_pixels_are_as_bright_as_is_promised_and_scatter_as_a_gamma_distribution(log_shape):
+def test_drawn_pixels_are_as_bright_as_is_promised_and_scatter_as_a_gamma_distribution(
+    log_shape, level
+):
     """Left of the middle ten times as bright as to the right, all of them lit."""
     likelihood, scaling = Hurdle(), LogScale()
     likelihood.log_shape.data.fill_(log_shape)
-    log_energy = torch.full((50, 3, SIDE, SIDE), math.log(1000))  # far above the least
+    log_energy = torch.full((50, 3, SIDE, SIDE), math.log(level))
     log_energy[..., :10] += math.log(10)
     log_energy /= scaling.unit
     maps = torch.cat([torch.full_like(log_energy, 20.0), log_energy, log_energy], dim=1)

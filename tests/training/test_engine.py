@@ -179,3 +179,17 @@ def test_an_optimizer_that_cannot_be_fused_is_used_as_it_is(parts):
     history = qg.fit(small_vae(), *parts, recipe, engine=PLAIN)
     fused = qg.fit(small_vae(), *parts, recipe, engine=replace(PLAIN, fused=True))
     assert history[0]["validation_loss"] == fused[0]["validation_loss"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, ("bf16-mixed", True)),
+        ({"precision": "32-true"}, ("32-true", True)),
+        ({"compile": False}, ("bf16-mixed", False)),
+        ({"precision": "32-true", "compile": False}, ("32-true", False)),
+    ],
+)
+def test_a_resumed_run_takes_its_earlier_choices_but_for_what_is_asked_for(asked, expected):
+    engine = qg.Engine(**asked).with_recorded_choices({"precision": "bf16-mixed", "compile": True})
+    assert (engine.precision, engine.compile) == expected
