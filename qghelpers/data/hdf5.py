@@ -78,14 +78,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove the half-written files of processes that are no more.
+    """Remove what `replacing` left half written in processes that are no more.
 
-    Those of other machines, of which this one knows nothing, are removed after a day.
+    Files of other machines, of which this one knows nothing, are removed after a day.
     """
     for path in folder.glob(".*.part"):
         name = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part$", path.name)
+        if name is None:  # another program's
+            continue
         with suppress(OSError):  # it is gone, or in use where such files cannot be removed
-            if name and name[1] == _host():
+            if name[1] == _host():
                 abandoned = not _is_running(int(name[2]))
             else:
                 abandoned = time.time() - path.stat().st_mtime > ABANDONED

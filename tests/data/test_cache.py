@@ -194,7 +194,7 @@ def test_two_processes_at_once(path):
 SLOW = (
     """
 import sys, time
-from qghelpers.data import cache, reading
+from qghelpers.data import cache
 read = cache.read_blocks
 def slow(images):
     for block in read(images):

@@ -85,6 +85,15 @@ def test_another_machines_file_is_removed_after_a_day(tmp_path, hours, kept):
     assert of_another.exists() == kept
 
 
+@pytest.mark.parametrize("name", [".holiday.mp4.part", f".one.{1:08x}.part"])
+def test_other_programs_files_are_never_touched(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("half")
+    os.utime(path, (0, 0))
+    write(tmp_path / "another")
+    assert path.exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there, to ask is to kill")
 @pytest.mark.parametrize(
     ("error", "kept"), [(PermissionError, True), (ProcessLookupError, False), (None, True)]

@@ -14,7 +14,7 @@ from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
 from qghelpers.data import hdf5, layout
 from qghelpers.data.layout import GLUON, NEITHER, QUARK
-from qghelpers.simulation import pythia, selection
+from qghelpers.simulation import pileup, pythia, selection
 from qghelpers.simulation import simulate as simulation
 from qghelpers.simulation.processes import PROCESSES
 
@@ -124,6 +124,21 @@ def test_blocks_are_written_where_they_belong(tmp_path, jets):
     content = read(tmp_path / "jets.hdf5")
     np.testing.assert_array_equal(content["X_jets"], images)
     np.testing.assert_array_equal(content["y"], label)
+
+
+def test_the_number_of_other_collisions_is_poisson_distributed(tmp_path, monkeypatch):
+    counts = []
+    draw = pileup.Pool.draw
+
+    def remember(self, others, rng):
+        counts.extend(others)
+        return draw(self, others, rng)
+
+    monkeypatch.setattr(pileup.Pool, "draw", remember)
+    simulation.simulate(tmp_path / "jets.hdf5", 400, seed=4, workers=1)
+    assert len(counts) >= 400
+    assert np.mean(counts) == pytest.approx(20, rel=0.05)
+    assert np.var(counts) == pytest.approx(20, rel=0.25)
 
 
 def test_pileup_lights_pixels_without_changing_the_jets(tmp_path):

@@ -40,9 +40,12 @@ def test_no_two_blocks_and_no_two_seeds_share_a_stream(tmp_path, small_blocks, m
     assert len({pt for file in files for pt in file["pt"].tolist()}) == 3 * 32
     images = {image.tobytes() for file in files for image in file["X_jets"]}
     assert len(images) == 3 * 32
-    few = made(tmp_path / "few", jets=16, seed=1)  # the beginning of a larger file of its seed
-    np.testing.assert_array_equal(few["X_jets"], files[1]["X_jets"][:16])
-    np.testing.assert_array_equal(few["pt"], files[1]["pt"][:16])
+
+
+def test_a_file_is_the_beginning_of_a_larger_one_of_its_seed(tmp_path, small_blocks):
+    few, many = (made(tmp_path / str(n), jets=n, seed=5) for n in (32, 48))
+    np.testing.assert_array_equal(few["X_jets"], many["X_jets"][:32])
+    np.testing.assert_array_equal(few["pt"], many["pt"][:32])
 
 
 def test_blocks_come_in_order_whichever_is_ready_first():
