@@ -104,6 +104,15 @@ def down(inputs: int, outputs: int) -> nn.Sequential:
     return _normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False))
 
 
+def even_down(inputs: int, outputs: int) -> nn.Sequential:
+    """As `down`, with a kernel of 4 pixels: every pixel is seen through as many weights.
+
+    An odd number of rows or columns is first made even by one of zeros.
+    """
+    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(PadToEven(), *_normalised(convolution))
+
+
 def up(inputs: int, outputs: int) -> nn.Sequential:
     """Transposed convolution with stride 2, batch normalisation, ReLU: twice as high and wide."""
     return _normalised(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False))
@@ -133,6 +142,14 @@ class LastUp(nn.ConvTranspose2d):
         """From `(n, inputs, H, W)` to `(n, outputs, 2H, 2W)`."""
         x = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)
         return x + self.bias.view(1, -1, 1, 1)
+
+
+class PadToEven(nn.Module):
+    """A row and a column of zeros at the end, where their number is odd: `(n, c, H, W)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up to one row and one column more."""
+        return F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
 
 
 class Crop(nn.Module):

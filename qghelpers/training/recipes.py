@@ -69,7 +69,7 @@ RECIPES = {
     ("unet", "reference"): Entry(
         "unet", Recipe("AdamW", 1e-4, "cosine", 30, 128, weight_decay=1e-4, lr_min=5e-6)
     ),
-    ("unet", "fast"): Entry("unet", Recipe("AdamW", 5e-3, "one-cycle", 5, 32)),
+    ("unet", "fast"): Entry("balanced-unet", Recipe("AdamW", 5e-3, "one-cycle", 5, 32)),
     ("unet", "masked"): Entry(
         "masked-unet",
         Recipe("AdamW", 5e-3, "one-cycle", 5, 32),
