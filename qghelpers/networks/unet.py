@@ -19,7 +19,7 @@ from qghelpers.data.layout import (
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.layers import conv, down, even_down
 
-LIT_WEIGHT = 20.0  # of a lit pixel in the training of a `BalancedUNet`; an empty one has 1
+LOST_WEIGHT = 20.0  # of a lost pixel in the training of a `BalancedUNet`; any other has 1
 
 
 def l1_loss(images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
@@ -101,12 +101,13 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
 
 
 class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
-    """A U-Net that reaches every pixel alike, and for which a lit pixel counts `LIT_WEIGHT` times.
+    """A U-Net that reaches every pixel alike, and whose loss counts lost ones `LOST_WEIGHT` times.
 
     All kernels have 4 pixels, which the stride divides: each pixel is seen, and made, through as
     many weights as its neighbours (Odena, Dumoulin and Olah, "Deconvolution and Checkerboard
     Artifacts", Distill 2016). Of 100 pixels in Tracks 99 are empty, and an image of zeros is a
-    local minimum of the L1 loss; in training the weight lifts the network out of it.
+    local minimum of the L1 loss. In training, a lit pixel that comes back with less than half of
+    its energy counts more, which lifts the network out of it; then the loss is the L1 loss.
 
     Args:
         scaling: "zscore" or "log".
@@ -124,17 +125,18 @@ class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
         return x[..., : size[0], : size[1]]
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`l1_loss`, `(n,)`; in training, lit pixels count more."""
+        """`l1_loss`, `(n,)`; in training, lost pixels count more."""
         if not self.training:
             return super().loss(images)
         return self._weighted_loss(images, images)
 
     def _weighted_loss(self, images: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        """L1 loss with `images` of the reconstruction of `shown`, whose lit pixels count more."""
+        """L1 loss with `images` of the reconstruction of `shown`, whose lost pixels count more."""
+        scaled, found = self.scaling(images), self.reconstruct(shown)
         smallest = images.new_tensor(SMALLEST_DEPOSITS).view(3, 1, 1) / GEV_PER_UNIT
-        weights = 1 + (LIT_WEIGHT - 1) * (shown > smallest / 2).float()
-        off = self.reconstruct(shown) - self.scaling(images)
-        return {"loss": (weights * off.abs()).flatten(1).mean(dim=1)}
+        lost = (shown > smallest / 2) & (self.scaling.inverse(found) < shown / 2)
+        weights = 1 + (LOST_WEIGHT - 1) * lost.float()
+        return {"loss": (weights * (found - scaled).abs()).flatten(1).mean(dim=1)}
 
 
 class MaskedUNet(BalancedUNet, name="masked-unet"):
@@ -165,7 +167,8 @@ class MaskedUNet(BalancedUNet, name="masked-unet"):
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
         """`l1_loss` with the whole images, `(n,)`; in training, the input is masked.
 
-        Visible lit pixels then count more; of hidden ones the network can but say the median.
+        Visible pixels count more where they are lost; hidden ones do not, for whose energy the
+        network can but give the median.
         """
         if not self.training:
             return super().loss(images)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import qghelpers as qg
-from qghelpers.analysis import evaluation, pretrained
+from qghelpers.analysis import pretrained
 from qghelpers.analysis.pretrained import WEIGHTS
 from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers.evaluation import table
 from qghelpers.training import runs
 
 KEPT = ("network", "class", "arguments", "recipe_name", "recipe", "seed")
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", required=True)
     args = parser.parse_args()
     jets = qg.load_jets(args.data)
-    train, _ = evaluation.held_out(args.run, jets)
+    train, _ = table.held_out(args.run, jets)
     config = runs.read_config(args.run)
     _, validation, _ = jets.sample(config.get("limit"), config["seed"]).split(seed=config["seed"])
     print(ship(args.run, train, validation, args.commands, args.name))

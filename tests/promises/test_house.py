@@ -18,6 +18,7 @@ FLOORS = [
     {"simulation", "networks", "plots"},
     {"training"},
     {"analysis"},
+    {"evaluation"},
     {"load", "widgets", "__main__"},
 ]
 

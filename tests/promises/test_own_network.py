@@ -11,7 +11,7 @@ from torch import nn
 import qghelpers as qg
 from qghelpers import anomaly, baselines, latent, metrics
 from qghelpers.__main__ import main
-from qghelpers.analysis.evaluation import evaluate
+from qghelpers.evaluation.table import evaluate
 from qghelpers.networks import base
 from qghelpers.training import recipes
 

@@ -7,7 +7,8 @@ import torch
 from small import FLOAT32, SmallVAE, small_vae
 
 import qghelpers as qg
-from qghelpers.analysis import baselines, evaluation, latent, metrics, observables
+from qghelpers.analysis import baselines, latent, metrics, observables
+from qghelpers.evaluation import table as evaluation
 from qghelpers.training import runs
 
 LIMIT, SEED = 150, 3
