@@ -1,5 +1,6 @@
 """What an autoencoder has learnt: encode jets, look at the cloud, walk through it."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -55,8 +56,13 @@ def posterior(
 
 def _map(model: JetAutoencoder, jets: JetImages, function: Callable, batch_size: int = 256):
     """`JetImages.map` with the network in evaluation mode, on its own device."""
-    device = next(model.eval().parameters()).device
+    device = _device(model.eval())
     return jets.map(lambda images: function(images.to(device)), batch_size)
+
+
+def _device(model: JetAutoencoder) -> torch.device:
+    """Where it is; a baseline has no parameters, but its scaling has buffers."""
+    return next(itertools.chain(model.parameters(), model.buffers())).device
 
 
 def _need_generative(model: JetAutoencoder, what: str) -> None:
@@ -66,9 +72,9 @@ def _need_generative(model: JetAutoencoder, what: str) -> None:
 
 def code_size(model: JetAutoencoder) -> int:
     """How many numbers the network's code has."""
-    device = next(model.eval().parameters()).device
+    blank = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=_device(model.eval()))
     with torch.no_grad():
-        return model.encode(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)).shape[1]
+        return model.encode(blank).shape[1]
 
 
 def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed: int = 0) -> Prior:
@@ -134,7 +140,7 @@ def traverse(
     _need_generative(model, "cannot decode a code alone")
     z = torch.tensor(centre, dtype=torch.float32).repeat(len(values), 1)
     z[:, dimension] = torch.as_tensor(values, dtype=torch.float32)
-    return model.eval().decode(z.to(next(model.parameters()).device)).cpu()
+    return model.eval().decode(z.to(_device(model))).cpu()
 
 
 def linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import sqrtm
 from scipy.optimize import curve_fit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import cross_val_predict
@@ -162,8 +161,10 @@ def fpd(truth: np.ndarray, other: np.ndarray) -> Pair:
 def _frechet(a: np.ndarray, b: np.ndarray) -> float:
     moved = a.mean(axis=0) - b.mean(axis=0)
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = sqrtm(first @ second).real
-    return float(moved @ moved + np.trace(first + second - 2 * root))
+    values, axes = np.linalg.eigh(first)
+    root = axes * np.sqrt(values.clip(0)) @ axes.T
+    product = np.linalg.eigvalsh(root @ second @ root)  # the eigenvalues of first @ second
+    return float(moved @ moved + np.trace(first + second) - 2 * np.sqrt(product.clip(0)).sum())
 
 
 def kpd(truth: np.ndarray, other: np.ndarray) -> Pair:

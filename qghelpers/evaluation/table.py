@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from qghelpers.analysis import baselines, latent, metrics
@@ -64,7 +65,7 @@ def evaluate(
         train, test = held_out(folder, jets)
     else:
         train, test = held_out(folder, fit_on)[0], jets
-    spaces = _spaces(train)
+    spaces = _spaces(model, train)
     models, seconds = _baselines(model, train, spaces)
     for run in (*beside, folder):
         name = name_of(run)
@@ -98,13 +99,14 @@ def _advise_reference(config: dict, names: list[str]) -> None:
         tqdm.write(f"the reference recipe is not in this table: {how}", file=sys.stderr)
 
 
-def _spaces(train: JetImages) -> dict[str, LogScale | ZScore]:
+def _spaces(model: JetAutoencoder, train: JetImages) -> dict[str, nn.Module]:
     """The spaces in which squared errors are taken: those of both scalings, and energy itself."""
-    return {"log": LogScale(), "z-score": ZScore().fit(train), "GeV": ZScore()}
+    zscore = model.scaling if isinstance(model.scaling, ZScore) else ZScore().fit(train)
+    return {"log": LogScale(), "z-score": zscore, "GeV": ZScore()}
 
 
 def _baselines(
-    model: JetAutoencoder, train: JetImages, spaces: dict[str, LogScale | ZScore]
+    model: JetAutoencoder, train: JetImages, spaces: dict[str, nn.Module]
 ) -> tuple[dict[str, JetAutoencoder], dict[str, float]]:
     """The baselines by name, and the seconds that finding the principal components took."""
     size = latent.code_size(model)

@@ -41,6 +41,10 @@ def test_the_frechet_distance_of_gaussians_is_its_formula():
     b = b @ np.diag([2.0, 1.0]) + [3, 0]
     expected = 3**2 + (2 - 1) ** 2  # for diagonal covariances: of the standard deviations
     assert samples._frechet(a, b) == pytest.approx(expected, rel=0.01)
+    turned = np.array([[0.6, 0.8], [-0.8, 0.6]])  # both alike: nothing changes
+    assert samples._frechet(a @ turned, b @ turned) == pytest.approx(expected, rel=0.01)
+    assert samples._frechet(a, a @ turned * [1, 2]) == pytest.approx(1, rel=0.02)
+    assert samples._frechet(0 * a, 0 * a) == 0
 
 
 def test_fpd_is_extrapolated_to_many_jets():

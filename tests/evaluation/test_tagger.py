@@ -8,22 +8,21 @@ from qghelpers.evaluation import tagger
 
 
 def test_it_finds_a_difference_and_leaves_the_callers_chance_alone(jets):
-    """Of every second jet the calorimeters lose half of their energy."""
-    few = jets[:320]
+    """Every second image has lost its ECAL."""
 
     def images(rows):
-        made = few.images(rows)
-        made[np.flatnonzero(rows % 2)] *= 0.5
+        made = jets.images(rows)
+        made[np.flatnonzero(rows % 2), 1] = 0
         return made
 
-    labels, before = np.arange(len(few)) % 2, torch.get_rng_state()
-    model = tagger.train(lambda rows: images(rows), labels[:256], epochs=3)
+    labels, before = np.arange(192) % 2, torch.get_rng_state()
+    model = tagger.train(images, labels[:128], epochs=20)
     assert torch.equal(before, torch.get_rng_state())
     assert not model.training
-    score = tagger.scores(model, lambda rows: images(rows + 256), 64, size=50)
+    score = tagger.scores(model, lambda rows: images(rows + 128), 64, size=50)
     assert score.shape == (64,)
-    truth = labels[256:]
-    assert metrics.auc(score[truth == 0], score[truth == 1])[0] > 0.85
+    truth = labels[128:]
+    assert metrics.auc(score[truth == 0], score[truth == 1])[0] > 0.95
 
 
 def test_scores_are_in_the_order_of_the_jets_whatever_the_batch(jets):
