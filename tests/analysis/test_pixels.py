@@ -60,11 +60,12 @@ def test_the_shares_are_named_by_place_and_energy():
 
 def test_clusters_are_counted_among_eight_neighbours():
     pair, alone, corner = [(1, 2, 2, 1), (1, 3, 3, 1)], [(1, 0, 5, 1)], [(0, 0, 0, 1), (0, 0, 1, 1)]
-    found = pixels.clusters(image(*pair, *alone, *corner))
+    beside = [(2, 2, 3, 1)]  # the pair, but in another channel
+    found = pixels.clusters(image(*pair, *alone, *corner, *beside))
     assert {name: values.tolist() for name, values in found.items()} == {
-        "lit": [[2, 3, 0]],
+        "lit": [[2, 3, 1]],
         "neighbours": [[2, 2, 0]],
-        "isolated": [[0, 1, 0]],
+        "isolated": [[0, 1, 1]],
     }
 
 

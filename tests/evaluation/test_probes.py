@@ -31,6 +31,13 @@ def test_each_probe_finds_what_it_can():
         assert 0 < row["AUC trees"][1] < 0.05
 
 
+def test_a_probe_is_judged_on_jets_that_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    features, labels = rng.standard_normal((600, 30)), rng.integers(0, 2, 600)
+    row = probes.probed(features[:300], labels[:300], features[300:], labels[300:])
+    assert all(abs(area - 0.5) < 0.12 for area, _ in row.values())
+
+
 class Knows(SmallVAE):
     """Its code holds the label, written into a corner of the image; trained or not, as told."""
 
