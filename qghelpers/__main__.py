@@ -217,6 +217,7 @@ def _train(args: argparse.Namespace) -> int:
         seed=args.seed,
         out=args.out,
         resume=args.resume,
+        overwrite=args.overwrite,
         engine=qg.Engine(**_given(args, qg.Engine)),
         save_every=args.save_every,
         watch=[qg.TensorBoard(args.out / "tensorboard")] if args.tensorboard else [],

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from qghelpers.data import cache, hdf5, layout, reading, sparse
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages, digest, random_rows
+from qghelpers.locks import locked
 
 __all__ = ["SAMPLE_FILE", "home", "load_jets"]
 
@@ -28,7 +29,7 @@ def home() -> Path:
     This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder.
     """
     if folder := os.environ.get("QGHELPERS_HOME"):
-        return Path(folder)
+        return Path(folder).expanduser()
     checkout = Path(__file__).parents[1]
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
@@ -137,14 +138,16 @@ def _default_file() -> Path:
             return path
     from qghelpers.simulation.simulate import simulate  # only here: it needs Pythia8
 
-    tqdm.write(
-        f"{layout.PUBLIC_FILE} is not in {folder.name}/, so {SAMPLE_JETS} jets are simulated "
-        f"there into {SAMPLE_FILE}, once; it takes about a minute."
-    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         remedy = "set QGHELPERS_HOME to a folder you can write to"
         raise DataError(f"{folder} cannot be made ({error.strerror}): {remedy}") from error
-    simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
+    with locked(sample):
+        if not sample.is_file():  # else another process has made it meanwhile
+            tqdm.write(
+                f"{layout.PUBLIC_FILE} is not in {folder.name}/, so {SAMPLE_JETS} jets are "
+                f"simulated there into {SAMPLE_FILE}, once; it takes about a minute."
+            )
+            simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
     return sample
