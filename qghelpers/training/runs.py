@@ -178,7 +178,7 @@ def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
 
 def refuse_if_taken(folder: Path, config: dict[str, Any] | None) -> None:
     """Raise a DataError if another training has begun there, which is possible without locks."""
-    if config is not None and read_config(folder) != config:
+    if config is not None and owners.digest(read_config(folder)) != owners.digest(config):
         raise DataError(f"another training has taken {folder}: choose another folder for this one")
 
 
