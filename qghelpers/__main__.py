@@ -255,8 +255,8 @@ def is_first_process() -> bool:
 
     It is asked without PyTorch, so that an error is reported at once, whatever cannot be imported.
     """
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"
+    ranks = ("RANK",) if "RANK" in os.environ else ("SLURM_PROCID", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def main(arguments: list[str] | None = None) -> int:

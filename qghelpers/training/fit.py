@@ -17,7 +17,7 @@ from tqdm import tqdm
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder, check_contract, description
 from qghelpers.training import distributed, owners, runs
-from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
+from qghelpers.training.engine import PROBE_BATCH, Engine, compiler_named, kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
@@ -137,12 +137,13 @@ def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress
     model, recipe = training.model, training.recipe
     several = training.fabric.world_size > 1
     shared = distributed.batch_norm_over_processes(model) if several else nullcontext()
+    compiling = compiler_named(training.engine)
     good = copy.deepcopy(model.state_dict())
     done = min(training.batch * recipe.batch_size, len(training.train))
     done += len(training.history) * len(training.train)
     bar = Bar(recipe, len(training.train), done, progress)
     try:
-        with interruptible() as interruption, bar, shared:
+        with interruptible() as interruption, bar, shared, compiling:
             callbacks = FitCallbacks(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
                 bar.epoch(training.epoch(callbacks))

@@ -207,6 +207,7 @@ def test_training_data_of_one_kind_are_told(capsys, jets):
         ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "3"}, True),
         ({"SLURM_PROCID": "2", "LOCAL_RANK": "0"}, False),
         ({"LOCAL_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),  # two devices in a batch script
     ],
 )
 def test_the_first_of_all_processes_speaks(monkeypatch, ranks, speaks):
