@@ -259,8 +259,16 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
+def _accept_any_character() -> None:
+    """Print a question mark for what the encoding of the output lacks, such as ± in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if it worked, 2 with one line on stderr if the user can mend it."""
+    _accept_any_character()
     arguments = sys.argv[1:] if arguments is None else arguments
     args = _parser(arguments).parse_args(arguments)
     try:

@@ -26,12 +26,16 @@ MIN_JETS_TO_CHECK = 2  # with fewer it is not: in one jet, Tracks may have more 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`.
 
-    This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder.
+    This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder,
+    or the one above where that is a folder `notebooks`.
     """
     if folder := os.environ.get("QGHELPERS_HOME"):
         return Path(folder).expanduser()
     checkout = Path(__file__).parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    if (checkout / "pyproject.toml").is_file():
+        return checkout
+    here = Path.cwd()
+    return here.parent if here.name == "notebooks" else here
 
 
 def load_jets(

@@ -36,9 +36,13 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         if not wait:
             raise BlockingIOError(f"another process writes {path}") from None
         tqdm.write(f"another process is making {path}: waiting for it", file=sys.stderr)
-        lock.acquire()
-    except (OSError, NotImplementedError):
+        with suppress(OSError, NotImplementedError):
+            lock.acquire()
+    except PermissionError:  # the lock file is another user's, or cannot be made
         pass
+    except (OSError, NotImplementedError):
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Figures show the arrays that they are given, where and in the colour that they should."""
 
+from base64 import b64decode
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -180,4 +181,4 @@ def test_a_notebook_shows_figures_whatever_the_backend(monkeypatch, registered):
     if registered:
         assert shown["image/png"] == b"its own"
     else:
-        assert shown["image/png"].startswith(b"\x89PNG") or shown["image/png"].startswith("iVBOR")
+        assert b64decode(shown["image/png"]).startswith(b"\x89PNG")

@@ -77,7 +77,6 @@ def fit(
             "take a smaller batch_size, or more jets"
         )
     model.scaling.fit(train)
-    out = None if out is None else Path(out)
     config = configuration(model, train, validation, recipe, seed, **notes)
     before = runs.load_resume_state(out, config) if resume else None
     engine = (engine or Engine()).with_recorded_choices(before["engine"] if before else {})
@@ -91,9 +90,7 @@ def fit(
                 "processes: take a larger batch_size"
             )
         if out is not None:
-            runs.on_first_process(fabric, owners.hold, out, stack)
-            if before is None:
-                runs.on_first_process(fabric, runs.start, out, config, overwrite and not resume)
+            _occupy(fabric, Path(out), stack, None if before else config, overwrite and not resume)
         if before is None:
             if resume and first:
                 tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
@@ -104,12 +101,19 @@ def fit(
         training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:
             runs.load_state(training, before)
-        saver = Saver(training, out, save_every, config)
+        saver = Saver(training, None if out is None else Path(out), save_every, config)
         try:
             _run(training, saver, watch if first else (), progress and first)
         finally:
             model.to("cpu").eval()
     return training.history
+
+
+def _occupy(fabric, folder: Path, stack: ExitStack, config: dict | None, overwrite: bool) -> None:
+    """Hold a run folder until the stack is closed; with a configuration, a new run begins there."""
+    runs.on_first_process(fabric, owners.hold, folder, stack)
+    if config is not None:
+        runs.on_first_process(fabric, runs.start, folder, config, overwrite)
 
 
 def configuration(

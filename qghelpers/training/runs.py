@@ -87,7 +87,7 @@ def refuse_to_overwrite(folder: Path) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`, whole or not at all."""
-    _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
+    _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
 
 
 def weights_of(model: JetAutoencoder, identity: dict[str, str] | None = None) -> bytes:
@@ -111,7 +111,7 @@ def save_epoch(
 
 
 def _write_csv(path: Path, history: History) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, history[0])
         writer.writeheader()
         writer.writerows(history)
@@ -125,7 +125,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "config.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(
             f"{folder} is no run folder ({path.name}: {error.strerror}): "
@@ -140,7 +140,7 @@ def read_history(folder: str | Path) -> History:
     path = Path(folder) / "history.csv"
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
