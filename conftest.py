@@ -28,6 +28,9 @@ else:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = Path(os.environ["QGHELPERS_HOME"])
 os.environ["QGHELPERS_EPOCHS"] = "6"
+# kernels and other processes test this checkout, too, whatever is installed
+PATHS = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # its list of fonts may stay
 os.environ["XDG_CACHE_HOME"] = str(HOME / "cache")
 os.environ.pop("QGHELPERS_CACHE", None)

@@ -57,6 +57,14 @@ def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch
     checkout = tmp_path / "checkout"
     monkeypatch.setattr(loading, "__file__", str(checkout / "qghelpers" / "load.py"))
     assert qg.home() == tmp_path  # installed, not a checkout
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # where a kernel begins
+    assert qg.home() == tmp_path
+    monkeypatch.setenv("HOME", "/a/home")
+    monkeypatch.setenv("USERPROFILE", "/a/home")
+    monkeypatch.setenv("QGHELPERS_HOME", "~/jets")
+    assert qg.home() == Path("/a/home/jets")
+    monkeypatch.setenv("QGHELPERS_HOME", "")
     checkout.mkdir()
     (checkout / "pyproject.toml").touch()
     assert qg.home() == checkout
