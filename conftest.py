@@ -11,7 +11,9 @@ itself, so PyTorch gets one thread.
 
 import os
 import shutil
+import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
@@ -53,6 +55,16 @@ def pytest_configure() -> None:
     ready = os.environ.get("QGHELPERS_TESTS_FROM")
     if ready and not WORKER:
         shutil.copytree(ready, HOME)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what this system lacks."""
+    without = pytest.mark.skip(reason="this system lacks what it needs")
+    for item in items:
+        simulates = item.get_closest_marker("simulation") or "simulation" in item.path.parts
+        lacks_pythia = simulates and find_spec("pythia8mc") is None
+        if lacks_pythia or (item.get_closest_marker("posix") and sys.platform == "win32"):
+            item.add_marker(without)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

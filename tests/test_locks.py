@@ -51,7 +51,7 @@ def test_who_does_not_wait_is_told(tmp_path):
     process.communicate()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+@pytest.mark.posix
 def test_a_killed_process_holds_no_lock(tmp_path, capfd):
     process = holder(tmp_path / "a file", 60)
     process.send_signal(signal.SIGKILL)

@@ -207,6 +207,7 @@ cache.read_blocks = slow
 )
 
 
+@pytest.mark.posix
 def test_a_killed_conversion_leaves_nothing_that_is_taken_for_good(path, capfd):
     running = process(path, SLOW)
     assert running.stdout.readline() == "a block\n"
