@@ -139,6 +139,24 @@ def test_a_process_is_sent_a_name_instead_of_the_pixels(path):
     np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), jets.images())
 
 
+def test_a_cache_that_is_made_anew_while_it_is_in_use(path):
+    """A process that starts later gets the same images, or is told that they are others."""
+    jets = load_jets(path)
+    before, sent = jets.images(), pickle.dumps(jets._images)
+    os.utime(path)  # the file is copied again, or only touched
+    load_jets(path)
+    np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), before)
+    with h5py.File(path, "r+") as file:
+        file["X_jets"][3] = 0
+    load_jets(path)
+    np.testing.assert_array_equal(jets.images(), before)  # the old cache is still mapped
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+    cache_of(path).unlink()
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+
+
 def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
     path, tmp_path, monkeypatch, capfd
 ):
