@@ -290,7 +290,7 @@ def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = Fal
     """Distributions of one quantity for several kinds of jets; `log` for the vertical axis."""
     figure, axes = _axes(1, 1, 6, 3.6)
     ax = axes[0, 0]
-    edges = _edges(np.concatenate([*scores.values()]), 40)
+    edges = _edges(np.concatenate(list(scores.values())), 40)
     for name, values in scores.items():
         ax.hist(values, edges, histtype="step", density=True, label=name)
     ax.set(xlabel=xlabel, ylabel="share per unit", yscale="log" if log else "linear")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -155,6 +156,21 @@ def test_a_cache_that_is_made_anew_while_it_is_in_use(path):
     cache_of(path).unlink()
     with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
         pickle.loads(sent)
+
+
+def test_a_cache_that_another_process_makes_meanwhile_is_not_made_again(path, monkeypatch):
+    load_jets(path)
+    content = cache_of(path).read_bytes()
+    cache_of(path).unlink()
+
+    @contextmanager
+    def other(which):
+        which.write_bytes(content)
+        yield
+
+    monkeypatch.setattr(cache, "locked", other)
+    monkeypatch.setattr(cache, "read_blocks", None)  # would fail
+    assert right(path)
 
 
 def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
