@@ -29,6 +29,7 @@ __all__ = [
     "open_file",
     "reason",
     "remove_left_overs",
+    "rename",
     "replacing",
     "write_block",
 ]
@@ -70,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs no file that is open for reading alone
             os.fsync(file.fileno())
-        _rename(temporary, path)
+        rename(temporary, path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({reason(error)}): choose a folder you can write to, "
@@ -81,7 +82,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _rename(temporary: Path, path: Path) -> None:
+def rename(temporary: Path, path: Path) -> None:
     """Rename a file; on Windows, a program that has `path` open is given time to close it."""
     for seconds in PATIENCE if WINDOWS else ():
         try:

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, reason, replacing
+from qghelpers.data.hdf5 import DataError, reason, rename, replacing
 from qghelpers.networks.base import JetAutoencoder, rebuild
 from qghelpers.training import owners
 
@@ -136,12 +136,19 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_history(folder: str | Path) -> History:
-    """The `history.csv` of a run, a dictionary for each epoch; empty if there is none yet."""
+    """The `history.csv` of a run, a dictionary for each epoch; empty if there is none yet.
+
+    Raises:
+        qghelpers.DataError: it is damaged.
+    """
     path = Path(folder) / "history.csv"
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): train again") from error
 
 
 def load_run(folder: str | Path, which: str = "last") -> JetAutoencoder:
@@ -170,6 +177,8 @@ def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
     try:
         model = rebuild(config)
         model.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: no epoch of that training has ended") from error
     except (OSError, SafetensorError, RuntimeError, LookupError, TypeError) as error:
         why = str(error).splitlines()[0]
         raise DataError(f"{path} does not hold this network ({why}): train again") from error
@@ -210,7 +219,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
             file.write(content)
             file.write(MARK + hashlib.sha256(content).hexdigest().encode())
         if last.is_file():
-            last.replace(folder / "previous.ckpt")
+            rename(last, folder / "previous.ckpt")
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

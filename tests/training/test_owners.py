@@ -97,6 +97,20 @@ def test_files_of_two_trainings_are_not_taken_for_one(parts, tmp_path, jets, nam
             ask()
 
 
+def test_a_run_of_which_no_epoch_has_ended_is_told(parts, tmp_path):
+    runs.start(tmp_path, {"network": "vae", "class": "small.SmallVAE", "arguments": {}})
+    with pytest.raises(qg.DataError, match=r"model.safetensors does not exist: no epoch of that"):
+        qg.load_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["epoch,lr\n1,x\n", "epoch,lr\n1\n", "epoch\n1,2\n", "\xff"])
+def test_a_damaged_history_is_one_line(parts, tmp_path, content):
+    trained(parts, tmp_path)
+    (tmp_path / "history.csv").write_text(content, "latin-1")
+    with pytest.raises(qg.DataError, match=r"history.csv (is damaged|are not of the same)"):
+        qg.load_run(tmp_path)
+
+
 def test_the_best_weights_belong_to_an_earlier_part_of_the_history(parts, tmp_path):
     trained(parts, tmp_path, epochs=3)
     history = qg.read_history(tmp_path)
