@@ -1,4 +1,4 @@
-"""The table of situations names a test for each, which is there."""
+"""The table of surroundings names a test for each, which is there."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-LINES = (TESTS / "promises" / "situations.md").read_text("utf-8").splitlines()
+LINES = (TESTS / "promises" / "surroundings.md").read_text("utf-8").splitlines()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES if line[:1] == "|"]
 
 
