@@ -1,7 +1,6 @@
 """One process at a time: what is made once, and the folder of a training, are locked meanwhile."""
 
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,11 +26,9 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = _lock_file(path.with_name(f".{path.name}.lock"))
     try:
-        with warnings.catch_warnings():  # that there are no locks, only the existence of a file
-            warnings.filterwarnings("ignore", "flock not supported")
-            lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         if not wait:
             raise BlockingIOError(f"another process writes {path}") from None
@@ -50,3 +47,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
             with suppress(OSError):  # while it is held, so that it is nobody else's
                 Path(lock.lock_file).unlink()
             lock.release()
+
+
+def _lock_file(path: Path) -> FileLock:
+    try:
+        return FileLock(path, fallback_to_soft=False)  # a soft lock outlives a killed process
+    except TypeError:  # earlier versions
+        return FileLock(path)
