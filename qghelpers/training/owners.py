@@ -53,7 +53,7 @@ def check(weights: Path, config: dict[str, Any], history: list[dict[str, float]]
     """
     told = {}
     with suppress(OSError, SafetensorError), safe_open(weights, "pt") as file:
-        told = file.metadata() or {}
+        told = json.loads((file.metadata() or {}).get("training", "{}"))
     found = identity(config, history[: int(told.get("epochs", 0))])
     for part, name in (("config", "config.json"), ("history", "history.csv")):
         if part in told and told[part] != found[part] and (history or part == "config"):

@@ -91,9 +91,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def weights_of(model: JetAutoencoder, identity: dict[str, str] | None = None) -> bytes:
-    """All that the network has learnt, its scaling included, as a safetensors file holds it."""
+    """All that the network has learnt, its scaling included, as a safetensors file holds it.
+
+    The identity is one line of JSON: of several entries, safetensors keeps no order.
+    """
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    return as_safetensors(tensors, identity)
+    about = None if identity is None else {"training": json.dumps(identity, sort_keys=True)}
+    return as_safetensors(tensors, about)
 
 
 def save_epoch(

@@ -111,6 +111,11 @@ def test_a_damaged_history_is_one_line(parts, tmp_path, content):
         qg.load_run(tmp_path)
 
 
+def test_the_same_weights_of_the_same_training_are_the_same_file():
+    mark = {"config": "a", "history": "b", "epochs": "3"}
+    assert len({runs.weights_of(small_vae(), mark) for _ in range(20)}) == 1
+
+
 def test_the_best_weights_belong_to_an_earlier_part_of_the_history(parts, tmp_path):
     trained(parts, tmp_path, epochs=3)
     history = qg.read_history(tmp_path)
