@@ -198,10 +198,10 @@ def first_starts(homes: list[Path], sample: Path, barrier, results) -> None:
 def test_two_first_starts_twenty_times_with_random_delays(sample_file, tmp_path, jets):
     """One simulates the sample and one makes its cache; the other waits for it."""
     start = multiprocessing.get_context("spawn")
-    barrier, results = start.Barrier(2), start.Queue()
+    barrier, results = start.Barrier(2, timeout=200), start.Queue()
     homes = [tmp_path / str(i) for i in range(20)]
     both = [
-        start.Process(target=first_starts, args=(homes, sample_file, barrier, results))
+        start.Process(target=first_starts, args=(homes, sample_file, barrier, results), daemon=True)
         for _ in range(2)
     ]
     for process in both:

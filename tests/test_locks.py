@@ -96,8 +96,8 @@ def count(path, barrier, rounds):
 
 def test_two_processes_twenty_times_with_random_delays(tmp_path):
     start = multiprocessing.get_context("spawn")
-    barrier, path = start.Barrier(2), tmp_path / "a number"
-    both = [start.Process(target=count, args=(path, barrier, 20)) for _ in range(2)]
+    barrier, path = start.Barrier(2, timeout=200), tmp_path / "a number"
+    both = [start.Process(target=count, args=(path, barrier, 20), daemon=True) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:

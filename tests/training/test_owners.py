@@ -37,7 +37,7 @@ from qghelpers.training import owners
 with ExitStack() as stack:
     owners.hold(Path(sys.argv[1]), stack)
     print("held", flush=True)
-    time.sleep(100)
+    time.sleep(30)
 """
 
 
@@ -204,10 +204,12 @@ def compete(folders: list[Path], sample: Path, seed: int, barrier, results) -> N
 
 def test_two_trainings_twenty_times_with_random_delays(sample_file, tmp_path):
     start = multiprocessing.get_context("spawn")
-    barrier, results = start.Barrier(2), start.Queue()
+    barrier, results = start.Barrier(2, timeout=200), start.Queue()
     folders = [tmp_path / str(i) for i in range(20)]
     both = [
-        start.Process(target=compete, args=(folders, sample_file, seed, barrier, results))
+        start.Process(
+            target=compete, args=(folders, sample_file, seed, barrier, results), daemon=True
+        )
         for seed in (1, 2)
     ]
     for process in both:
