@@ -78,6 +78,12 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(HOME, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPython that another test has made leaves `sys.ps1` behind, the mark of a notebook."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
+
+
 @pytest.fixture(scope="session")
 def sample_file() -> Path:
     return make_sample()

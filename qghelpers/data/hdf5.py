@@ -36,9 +36,8 @@ __all__ = [
 
 ABANDONED = 24 * 3600  # seconds after which another machine's half-written file is removed
 PATIENCE = 0.1, 0.5, 2.0  # seconds to wait for a program that reads the file to be replaced
-WINDOWS = (
-    os.name == "nt"
-)  # there, files that are open cannot be replaced; to ask for a process kills
+# Where files in use cannot be replaced, and to ask whether a process runs kills it
+WINDOWS = os.name == "nt"
 
 
 class DataError(ValueError):

@@ -106,9 +106,8 @@ def save_epoch(
     """Save an epoch's end: the history, the weights, and the best ones if these are."""
     losses = [row["validation_loss"] for row in history]
     content = weights_of(model, None if config is None else owners.identity(config, history))
-    _replace(
-        folder / "history.csv", lambda p: _write_csv(p, history)
-    )  # first: weights are checked with it
+    # The history first: weights are checked with it
+    _replace(folder / "history.csv", lambda p: _write_csv(p, history))
     _replace(folder / "model.safetensors", lambda p: p.write_bytes(content))
     if losses[-1] == min(losses):
         _replace(folder / "best.safetensors", lambda p: p.write_bytes(content))

@@ -28,7 +28,6 @@ STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES
 def environment(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.delattr(sys, "ps1", raising=False)  # an IPython of another test leaves it behind
 
     def give(*parts):
         for part in parts:
