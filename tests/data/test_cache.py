@@ -216,15 +216,6 @@ def process(path: Path, script: str = SCRIPT) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_at_once(path):
-    running = [process(path) for _ in range(3)]
-    printed = {done.communicate()[0] for done in running}
-    assert [done.returncode for done in running] == [0, 0, 0]
-    assert len(printed) == 1
-    assert right(path)
-    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
-
-
 SLOW = (
     """
 import sys, time
@@ -239,6 +230,25 @@ cache.read_blocks = slow
 """
     + SCRIPT
 )
+
+
+def test_two_processes_at_once(path):
+    """While one makes the cache, the others wait; it is made once, and all are right."""
+    go = path.with_suffix(".go")
+    until_told = f"while not __import__('os').path.exists({str(go)!r}): time.sleep(0.1)"
+    slow = SLOW.replace("time.sleep(100)", until_told)
+    first = process(path, slow)
+    assert first.stdout.readline() == "a block\n"
+    others = [process(path) for _ in range(2)]
+    for other in others:
+        assert other.stderr.readline().endswith("waiting for it\n")
+    go.touch()
+    printed = {done.communicate()[0] for done in (first, *others)}
+    assert [done.returncode for done in (first, *others)] == [0, 0, 0]
+    assert len(printed) == 1
+    assert right(path)
+    go.unlink()
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
 
 
 @pytest.mark.posix
