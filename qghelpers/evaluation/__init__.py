@@ -1,7 +1,8 @@
 """How good is a trained network? The table of a run, with every figure beside its control.
 
 `table` judges a run on held-out jets beside its baselines; `samples` asks whether drawn jets can
-be told from true ones; `tagger` is a supervised network, with which both look at images.
+be told from true ones, `probes` what a code knows of quark and gluon; `tagger` is a supervised
+network, with which both look at images.
 """
 
 import lazy_loader

@@ -24,6 +24,7 @@ from qghelpers.evaluation import tagger
 Pair = tuple[float, float]  # a value and its uncertainty
 SUBSETS = 10  # random parts from which FPD is extrapolated, and of which KPD is the median
 KERNEL_POWER = 4
+FEWEST = 30  # jets for FPD and KPD: half of them are more than the observables
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def compare(truth: Sample, other: Sample, thorough: bool = False) -> dict[str, P
     Returns:
         `W1 ...` of each observable; `AUC observables` of boosted trees that are given all of
         these, and `AUC images` of a network: 0.5 if the samples cannot be told apart; `FPD` and
-        `KPD`; and of the other sample, for each channel, `neighbours ...`, the mean number of lit
-        pixels among the eight around a lit one, and `isolated ...`, the share that has none.
+        `KPD`, of `FEWEST` jets or more; and of the other sample, for each channel,
+        `neighbours ...`, the mean number of lit pixels among the eight around a lit one, and
+        `isolated ...`, the share that has none.
     """
     row = metrics.distances(truth.observables, other.observables, paired=False)
     features = [np.stack(list(sample.observables.values()), axis=1) for sample in (truth, other)]
@@ -82,7 +84,8 @@ def compare(truth: Sample, other: Sample, thorough: bool = False) -> dict[str, P
     row["AUC observables"] = auc_of_trees(*features)
     if thorough:
         row["AUC images"] = auc_of_network(truth, other)
-    row["FPD"], row["KPD"] = fpd(*features), kpd(*features)
+    if size >= FEWEST:
+        row["FPD"], row["KPD"] = fpd(*features), kpd(*features)
     for index, channel in enumerate(JetImages.channels):
         lit = other.clusters["lit"][:, index]
         for name in ("neighbours", "isolated"):
@@ -145,7 +148,7 @@ def fpd(truth: np.ndarray, other: np.ndarray) -> Pair:
     arXiv:2211.10295, where it is called FPD).
 
     Args:
-        truth, other: features with shape `(n, k)` each.
+        truth, other: features with shapes `(n, k)` and `(m, k)`.
     """
     truth, other = _normalised(truth, other)
     rng, n = np.random.default_rng(0), min(len(truth), len(other))
@@ -175,7 +178,7 @@ def kpd(truth: np.ndarray, other: np.ndarray) -> Pair:
     arXiv:2211.10295, where it is called KPD).
 
     Args:
-        truth, other: features with shape `(n, k)` each.
+        truth, other: features with shapes `(n, k)` and `(m, k)`.
     """
     truth, other = _normalised(truth, other)
     rng, size = np.random.default_rng(0), min(len(truth), len(other)) // 2

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from qghelpers.analysis import baselines, latent, metrics
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages
+from qghelpers.data.layout import GLUON, QUARK
 from qghelpers.evaluation import probes, samples
 from qghelpers.evaluation.samples import Sample
 from qghelpers.networks.base import JetAutoencoder
@@ -21,7 +22,8 @@ from qghelpers.networks.distributions import Prior
 from qghelpers.networks.layers import LogScale, ZScore
 from qghelpers.training import recipes, runs
 
-HALVES = 10  # random sets of other true jets, whose mean distance is the floor
+SETS = 10  # of other true jets, at most, whose mean distance is the floor
+FEWEST = 5  # jets to judge by, and to fit on: as many as the trees' cross-validation has parts
 
 
 def evaluate(
@@ -51,12 +53,12 @@ def evaluate(
         epochs as there were, as long as the median one, since a training may be stopped or
         disturbed). The principal components are fitted in the run's own space, and in the other
         ones as well. After the networks come the rows of `samples.compare`: `other true jets`,
-        with what only chance makes (the mean over random sets of jets), and images that a
+        with what only chance makes (the mean over disjoint sets of jets), and images that a
         generative network draws from the standard normal, and from a prior fitted to the
         training jets.
 
     Raises:
-        qghelpers.DataError: a run or a file cannot be used.
+        qghelpers.DataError: a run or a file cannot be used, or there are too few jets.
     """
     folder = Path(folder)
     model, config = runs.load_run(folder), runs.read_config(folder)
@@ -65,6 +67,7 @@ def evaluate(
         train, test = held_out(folder, jets)
     else:
         train, test = held_out(folder, fit_on)[0], jets
+    _require_enough(train, test, thorough)
     spaces = _spaces(model, train)
     models, seconds = _baselines(model, train, spaces)
     for run in (*beside, folder):
@@ -89,6 +92,21 @@ def evaluate(
             table.setdefault(name, {}).update(row)
     runs.write_json(folder / "metrics.json", {"test_jets": len(test), "table": table})
     return table
+
+
+def _require_enough(train: JetImages, test: JetImages, thorough: bool) -> None:
+    """Raise a DataError if there are too few jets to fit on, or to judge by."""
+    if min(len(train), len(test)) < FEWEST:
+        raise DataError(
+            f"{len(test)} jets are too few to judge a network by, or {len(train)} to fit baselines "
+            f"on: take {FEWEST} of each at least"
+        )
+    counts = [np.sum(jets.labels == label) for jets in (train, test) for label in (GLUON, QUARK)]
+    if thorough and min(counts) < probes.NEIGHBOURS:
+        raise DataError(
+            "supervised networks are trained and judged on quark and gluon jets: take "
+            f"{probes.NEIGHBOURS} of each at least, or leave out --thorough"
+        )
 
 
 def _advise_reference(config: dict, names: list[str]) -> None:
@@ -125,18 +143,20 @@ def _baselines(
 
 
 def _floor(truth: Sample, train: JetImages, thorough: bool) -> dict[str, tuple[float, float]]:
-    """The row of other true jets; the mean over random sets, with its standard deviation.
+    """The row of other true jets: the mean over disjoint sets, with the standard deviation of one.
 
-    The network's test, which takes minutes, is made with the first set alone.
+    The network's test, which takes minutes, is made with the first set alone. Where the jets are
+    too few for three sets, that is the only one, with its own uncertainties.
     """
+    count = min(SETS, len(train) // len(truth))
+    count = count if count > 2 else 1
+    order = np.random.default_rng(0).permutation(len(train))[: count * len(truth)]
     rows = [
-        samples.compare(
-            truth, Sample.of_jets(train.sample(len(truth), seed)), thorough and not seed
-        )
-        for seed in range(HALVES)
+        samples.compare(truth, Sample.of_jets(train[np.sort(some)]), thorough and not number)
+        for number, some in enumerate(np.array_split(order, count))
     ]
     floor = dict(rows[0])
-    for name in rows[-1]:
+    for name in rows[-1] if count > 1 else ():
         values = [row[name][0] for row in rows]
         floor[name] = float(np.mean(values)), float(np.std(values, ddof=1))
     return floor

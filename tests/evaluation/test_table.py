@@ -35,7 +35,7 @@ def run(jets, tmp_path_factory):
 def few_resamples(monkeypatch):
     """For speed: what bootstrap and trees do is tested elsewhere."""
     monkeypatch.setattr(metrics, "RESAMPLES", 5)
-    monkeypatch.setattr(evaluation, "HALVES", 3)
+    monkeypatch.setattr(evaluation, "SETS", 4)
     monkeypatch.setattr(samples, "auc_of_trees", lambda truth, other: (truth.mean(), other.mean()))
 
 
@@ -175,8 +175,9 @@ def test_true_jets_and_draws_are_compared_with_the_test_jets(jets, run, parts, m
     torch.manual_seed(0)  # a draw is the same each time, whatever came before
     assert chances == torch.rand(4).tolist()
     truth = samples.Sample.of_jets(test)
-    sets = [samples.Sample.of_jets(train.sample(len(test), seed)) for seed in range(3)]
-    rows = [samples.compare(truth, one) for one in sets]
+    order = np.random.default_rng(0).permutation(len(train))[: 4 * len(test)]
+    sets = [train[np.sort(some)] for some in order.reshape(4, -1)]
+    rows = [samples.compare(truth, samples.Sample.of_jets(one)) for one in sets]
     assert list(table["other true jets"]) == list(rows[0])
     for name, found in table["other true jets"].items():
         values = [row[name][0] for row in rows]
@@ -193,6 +194,37 @@ def test_true_jets_and_draws_are_compared_with_the_test_jets(jets, run, parts, m
     assert table["from fitted prior"]["neighbours ECAL"][0] == pytest.approx(expected)
 
 
+def test_one_set_of_other_jets_has_the_uncertainties_of_its_own_comparison(jets):
+    """On half of a file there is no second set; taken again and again, it would never differ."""
+    truth, others = (samples.Sample.of_jets(some) for some in (jets[:12], jets[12:24]))
+    assert evaluation._floor(truth, jets[12:24], False) == samples.compare(truth, others)
+    found = evaluation._floor(truth, jets[12:47], False)  # one jet is missing for three sets
+    assert all(error > 0 for name, (_, error) in found.items() if name.startswith("W1 "))
+
+
+@pytest.mark.parametrize("few", ["train", "test"])
+def test_too_few_jets_are_told(jets, run, few):
+    parts = {"train": jets[:20], "test": jets[20:40]}
+    evaluation._require_enough(*parts.values(), thorough=False)
+    parts[few] = jets[:4]
+    with pytest.raises(qg.DataError, match=r"too few to judge a network by, or .* take 5 of each"):
+        evaluation._require_enough(*parts.values(), thorough=False)
+
+
+def test_few_jets_are_judged_without_what_needs_more(jets):
+    """FPD and KPD are not defined for fewer jets than observables."""
+    truth, other = samples.Sample.of_jets(jets[:8]), samples.Sample.of_jets(jets[8:16])
+    assert not {"FPD", "KPD"} & set(samples.compare(truth, other))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_supervised_judges_need_quark_and_gluon_jets(jets, run, label, monkeypatch):
+    monkeypatch.setattr(probes, "NEIGHBOURS", 20)
+    alike = jets[jets.labels == label]
+    with pytest.raises(qg.DataError, match=r"gluon jets: take 20 of each .* --thorough"):
+        evaluation.evaluate(run, alike, fit_on=jets, thorough=True)
+
+
 def test_a_thorough_table_asks_the_supervised_judges(jets, run, parts, monkeypatch):
     """The network's test once for each kind of draw and once for the floor; codes alone probed."""
     train, _, test = parts
@@ -206,6 +238,7 @@ def test_a_thorough_table_asks_the_supervised_judges(jets, run, parts, monkeypat
         probed.append((list(models), fitted.fingerprint(), judged.fingerprint()))
         return {name: {"AUC linear": (0.75, 0.02)} for name in [*models, "tagger"]}
 
+    monkeypatch.setattr(probes, "NEIGHBOURS", 2)
     monkeypatch.setattr(samples, "auc_of_network", auc_of_network)
     monkeypatch.setattr(probes, "rows", rows)
     table = evaluation.evaluate(run, jets, thorough=True)
