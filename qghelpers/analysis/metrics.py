@@ -82,10 +82,10 @@ def errors(
     Returns:
         Summed over the pixels of a channel, with shape `(n, 3)`: `MSE` and `L1`, squared and
         absolute error in scaled units; `MSE GeV` and `L1 GeV`; `MSE` and the name of each of the
-        `spaces`. Numbers of pixels, with shape
-        `(n,)`: lit in `both`, or in `either` of original and reconstruction, `false`ly lit, and
-        `unlit` in the original. Pairs of `pixels.lost_by_place` and `pixels.lost_by_energy`, called
-        so. All `observables` of the reconstruction.
+        `spaces`. Numbers of pixels, with shape `(n,)`: lit in `both`, or in `either` of original
+        and reconstruction, `false`ly lit, and `unlit` in the original. `lost_by_place` and
+        `lost_by_energy`: see `pixels`; the last axis has the bright and the lost pixels. All
+        `observables` of the reconstruction.
     """
     model.eval()
 
@@ -229,20 +229,23 @@ def compare(
 def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     """Shares of the pixels above `pixels.BRIGHT` that a reconstruction loses, for each channel.
 
-    `lost Tracks, even even` of those in an even row and an even column, and so on; and
-    `lost Tracks above 3 GeV` of those above the last edge in `pixels.ENERGIES` below their energy.
+    `lost Tracks, even even` of those in an even row and an even column, and so on; and by energy,
+    `lost Tracks, 3 to 10 GeV`, between the edges in `pixels.ENERGIES`. Where there are no such
+    pixels, there is no share of them.
 
     Args:
         counts: as `errors` returns them.
     """
-    places, row = ("even", "odd"), {}
+    places = [f"{row} {column}" for row, column in itertools.product(("even", "odd"), repeat=2)]
+    classes = [f"{low:g} to {high:g} GeV" for low, high in itertools.pairwise(pixels.ENERGIES)]
+    classes.append(f"above {pixels.ENERGIES[-1]:g} GeV")
+    row = {}
     for index, channel in enumerate(JetImages.channels):
-        for (i, first), (j, second) in itertools.product(enumerate(places), repeat=2):
-            bright, gone = counts["lost_by_place"][:, index, i, j].T
-            row[f"lost {channel}, {first} {second}"] = ratio(gone, bright)
-        for k, edge in enumerate(pixels.ENERGIES):
-            bright, gone = counts["lost_by_energy"][:, index, k].T
-            row[f"lost {channel} above {edge:g} GeV"] = ratio(gone, bright)
+        for kind, names in (("lost_by_place", places), ("lost_by_energy", classes)):
+            found = counts[kind][:, index].reshape(-1, len(names), 2)
+            for name, (bright, gone) in zip(names, found.transpose(1, 2, 0), strict=True):
+                if bright.any():
+                    row[f"lost {channel}, {name}"] = ratio(gone, bright)
     return row
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from qghelpers.analysis.observables import lit
 from qghelpers.data.layout import GEV_PER_UNIT
 
-BRIGHT = 0.5  # GeV; a pixel above it is worth missing
+BRIGHT = 0.5  # GeV a pixel; in HCAL, where a pixel is a 25th of a tower, 12.5 GeV a tower
 ENERGIES = (0.5, 1.0, 3.0, 10.0)  # GeV, lower edges; the last class has no upper one
 STRIDE = 2  # of the steps down and up in most networks
 

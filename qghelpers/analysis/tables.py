@@ -48,7 +48,7 @@ class Table(dict[str, dict[str, tuple[float, float]]]):
 
 
 def _cell(value: float, error: float) -> str:
-    if value == int(value) and not error and value > 1:
+    if value > 1 and not error and float(value).is_integer():
         return f"{value:,.0f}"
     if 0 < abs(value) < 0.1:
         return f"{value:.4f} ± {error:.4f}"

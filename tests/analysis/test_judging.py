@@ -223,6 +223,8 @@ def test_auc_is_above_a_half_where_anomalies_score_higher():
         (-0.05, 0.01, "-0.0500 ± 0.0100"),
         (0.1, 0.02, "0.100 ± 0.020"),
         (0.0, 0.0, "0.000 ± 0.000"),
+        (np.nan, np.nan, "nan ± nan"),  # of a network that diverged
+        (np.inf, 0.0, "inf ± 0.000"),
     ],
 )
 def test_cells_show_value_and_error(value, error, text):

@@ -49,13 +49,16 @@ def test_the_shares_are_named_by_place_and_energy():
     places, energies = np.zeros(shape), np.zeros((2, 3, len(pixels.ENERGIES), 2))
     places[..., 0] = energies[..., 0] = 10
     places[:, 1, 1, 0, 1] = 4
-    energies[:, 2, 3, 1] = 7
+    energies[:, 2, 1, 1] = 7
     row = metrics.lost({"lost_by_place": places, "lost_by_energy": energies})
     assert len(row) == 3 * (4 + len(pixels.ENERGIES))
-    others = set(row) - {"lost ECAL, odd even", "lost HCAL above 10 GeV"}
+    others = set(row) - {"lost ECAL, odd even", "lost HCAL, 1 to 3 GeV"}
     assert row["lost ECAL, odd even"][0] == pytest.approx(0.4)
-    assert row["lost HCAL above 10 GeV"][0] == pytest.approx(0.7)
+    assert row["lost HCAL, 1 to 3 GeV"][0] == pytest.approx(0.7)
     assert not any(row[name][0] for name in others)
+    places[:, 0, 0, 0], energies[:, 1, 3] = 0, 0
+    fewer = metrics.lost({"lost_by_place": places, "lost_by_energy": energies})
+    assert set(row) - set(fewer) == {"lost Tracks, even even", "lost ECAL, above 10 GeV"}
 
 
 def test_clusters_are_counted_among_eight_neighbours():
