@@ -15,7 +15,6 @@ import qghelpers as qg
 from qghelpers.analysis import pretrained
 from qghelpers.analysis.pretrained import WEIGHTS
 from qghelpers.data.hdf5 import DataError, replacing
-from qghelpers.evaluation import table
 from qghelpers.training import runs
 
 KEPT = ("network", "class", "arguments", "recipe_name", "recipe", "seed")
@@ -37,16 +36,19 @@ def ship(
         validation: those by which its best epoch was chosen.
         commands: that made data, run and metrics, in order; they go into the card.
         name: for `load_pretrained`.
-        folder: where to put the two files.
+        folder: where to put the three files.
 
     Returns:
         The card's path.
 
     Raises:
-        DataError: the run is not evaluated.
+        DataError: the run is not evaluated, or was trained on other jets.
     """
     run = Path(run)
     config = runs.read_config(run)
+    for part, jets in (("train", train), ("validation", validation)):
+        if jets.fingerprint() != config[part]["fingerprint"]:
+            raise DataError(f"{run} was trained on other jets: name the file that it was given")
     try:
         metrics = json.loads((run / "metrics.json").read_text())
     except OSError as error:
@@ -81,9 +83,9 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", required=True)
     args = parser.parse_args()
     jets = qg.load_jets(args.data)
-    train, _ = table.held_out(args.run, jets)
     config = runs.read_config(args.run)
-    _, validation, _ = jets.sample(config.get("limit"), config["seed"]).split(seed=config["seed"])
+    seed = config["seed"]
+    train, validation, _ = jets.sample(config.get("limit"), seed).split(seed=seed)
     print(ship(args.run, train, validation, args.commands, args.name))
 
 

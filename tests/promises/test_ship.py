@@ -25,6 +25,10 @@ def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
         shipping.ship(tmp_path / "run", train, validation, [], "small")
     table = {"all-zero image": {"MSE": (1.0, 0.0)}}
     runs.write_json(tmp_path / "run" / "metrics.json", {"test_jets": 40, "table": table})
+    for parts in ((train, test), (test, validation)):
+        with pytest.raises(qg.DataError, match="run was trained on other jets"):
+            shipping.ship(tmp_path / "run", *parts, [], "small", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     folder = tmp_path / "weights"
     shipping.ship(tmp_path / "run", train, validation, ["a command"], "small", folder)
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
