@@ -1,5 +1,6 @@
 """The weights that come with the package, their cards, and that the cards keep their word."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from qghelpers.analysis import baselines, latent, metrics, observables, pretrain
 from qghelpers.training import recipes
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
+SEEN = sorted(pretrained.WEIGHTS.glob("*.seen.npy"))
 LARGEST = 6e6  # bytes
 
 
@@ -20,6 +22,14 @@ def test_weights_are_small_and_come_with_a_card(name):
     assert card["test_jets"] == 5000
     assert {"network", "arguments", "recipe", "seed", "epochs", "commands"} <= set(card)
     assert card["results"]["all-zero image"]["MSE"] == [1, 0]
+
+
+@pytest.mark.skipif(not SEEN, reason="weights from before the numbers of their jets were kept")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_jets_that_a_network_has_seen_are_as_many_as_its_card_says(name):
+    seen, data = np.load(pretrained.WEIGHTS / f"{name}.seen.npy"), qg.pretrained_card(name)["data"]
+    assert (seen.dtype, seen.shape) == (np.uint64, (data["train"] + data["validation"],))
+    assert (np.diff(seen) > 0).all()  # no jet twice
 
 
 @pytest.mark.parametrize("name", SHIPPED)
