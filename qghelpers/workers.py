@@ -18,8 +18,8 @@ def in_order(tasks: Iterable, workers: int | None = None) -> Iterator:
 
     Args:
         tasks: made by `joblib.delayed`.
-        workers: number of processes; by default one per processor, or what
-            `joblib.parallel_config` says.
+        workers: number of processes; by default one per processor, or as many as the backend
+            named to `joblib.parallel_config` has.
     """
     tasks = list(tasks)
     workers = min(effective_n_jobs(workers or -1), len(tasks))

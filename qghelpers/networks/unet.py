@@ -103,11 +103,12 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
 class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
     """A U-Net that reaches every pixel alike, and whose loss counts lost ones `LOST_WEIGHT` times.
 
-    All kernels have 4 pixels, which the stride divides: each pixel is seen, and made, through as
-    many weights as its neighbours (Odena, Dumoulin and Olah, "Deconvolution and Checkerboard
-    Artifacts", Distill 2016). Of 100 pixels in Tracks 99 are empty, and an image of zeros is a
-    local minimum of the L1 loss. In training, a lit pixel that comes back with less than half of
-    its energy counts more, which lifts the network out of it; then the loss is the L1 loss.
+    The kernels of its steps down and up are 4 pixels wide, a multiple of the stride: each pixel is
+    seen, and made, through as many weights as its neighbours (Odena, Dumoulin and Olah,
+    "Deconvolution and Checkerboard Artifacts", Distill 2016). Of 100 pixels in Tracks 99 are
+    empty, and an image of zeros is a local minimum of the L1 loss. In training, a lit pixel that
+    comes back with less than half of its energy counts more, which lifts the network out of it;
+    then the loss is the L1 loss.
 
     Args:
         scaling: "zscore" or "log".
