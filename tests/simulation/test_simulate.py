@@ -82,11 +82,13 @@ def small_blocks(monkeypatch):
 
 @pytest.mark.parametrize("mean", [0, 20])
 def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(tmp_path, small_blocks, mean):
-    one, two, other = (tmp_path / name for name in ("one", "two", "other"))
+    """More workers than its three blocks, too."""
+    one, other, *more = (tmp_path / name for name in ("one", "other", "two", "four"))
     simulation.simulate(one, 39, seed=1, workers=1, pileup=mean)
-    simulation.simulate(two, 39, seed=1, workers=2, pileup=mean)
     simulation.simulate(other, 39, seed=2, workers=1, pileup=mean)
-    assert one.read_bytes() == two.read_bytes()
+    for path, workers in zip(more, (2, 4), strict=True):
+        simulation.simulate(path, 39, seed=1, workers=workers, pileup=mean)
+        assert one.read_bytes() == path.read_bytes()
     one, other = read(one), read(other)
     assert not np.array_equal(one["X_jets"], other["X_jets"])
     assert list(np.bincount(one["y"].astype(int))) == [20, 19]
