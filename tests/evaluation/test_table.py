@@ -203,7 +203,7 @@ def test_one_set_of_other_jets_has_the_uncertainties_of_its_own_comparison(jets)
 
 
 @pytest.mark.parametrize("few", ["train", "test"])
-def test_too_few_jets_are_told(jets, run, few):
+def test_too_few_jets_are_told(jets, few):
     parts = {"train": jets[:20], "test": jets[20:40]}
     evaluation._require_enough(*parts.values(), thorough=False)
     parts[few] = jets[:4]
@@ -218,11 +218,12 @@ def test_few_jets_are_judged_without_what_needs_more(jets):
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_supervised_judges_need_quark_and_gluon_jets(jets, run, label, monkeypatch):
+def test_supervised_judges_need_quark_and_gluon_jets(jets, label, monkeypatch):
     monkeypatch.setattr(probes, "NEIGHBOURS", 20)
     alike = jets[jets.labels == label]
     with pytest.raises(qg.DataError, match=r"gluon jets: take 20 of each .* --thorough"):
-        evaluation.evaluate(run, alike, fit_on=jets, thorough=True)
+        evaluation._require_enough(jets, alike, thorough=True)
+    evaluation._require_enough(jets, alike, thorough=False)
 
 
 def test_a_thorough_table_asks_the_supervised_judges(jets, run, parts, monkeypatch):
