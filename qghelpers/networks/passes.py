@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.data.layout import GEV_PER_UNIT, SMALLEST_DEPOSITS, TOWER_SIZE, TOWERS_PER_SIDE
+from qghelpers.data.layout import (
+    CHANNELS,
+    GEV_PER_UNIT,
+    SMALLEST_DEPOSITS,
+    TOWER_SIZE,
+    TOWERS_PER_SIDE,
+)
 from qghelpers.networks.layers import Residual
 
 AREA = TOWER_SIZE**2
@@ -59,22 +65,24 @@ class PixelPasses(nn.Module):
     """The distribution of the pixels of an image, given features of its code.
 
     What is known so far, the cells of earlier passes and the features, goes through residual
-    blocks that all passes share; each pass has a last layer of its own, which gives the
-    probabilities of a pixel not to be lit and of the levels of its energy. Inside a level, the
-    logarithm of the energy is uniform. The first level begins at the smallest deposit; more
-    energy than that of the last one counts as in it.
+    blocks on the grid of towers. Two convolutions on the grid of pixels add what lies around a
+    pixel: they are the same everywhere, so that what a shower looks like is learnt once. Each pass
+    has a last layer of its own, which gives the probabilities of a pixel not to be lit and of the
+    levels of its energy. Inside a level, the logarithm of the energy is uniform. The first level
+    begins at the smallest deposit; more energy than that of the last one counts as in it.
 
     Args:
         features: their number, at 25 x 25 places.
         width: channels of the residual blocks.
         blocks: how many of these.
+        near: channels on the grid of pixels.
     """
 
     drawn: Tensor
     shown: Tensor
     smallest: Tensor
 
-    def __init__(self, features: int, width: int = 64, blocks: int = 2) -> None:
+    def __init__(self, features: int, width: int = 64, blocks: int = 1, near: int = 16) -> None:
         super().__init__()
         when = order()
         self.number = int(when.max()) + 1
@@ -88,8 +96,11 @@ class PixelPasses(nn.Module):
         self.start = nn.Conv2d(2 * CELLS + features, width, 1)
         self.which = nn.Embedding(self.number, width)
         self.trunk = nn.Sequential(*(Residual(width) for _ in range(blocks)))
+        self.to_near = nn.Conv2d(width, AREA * near, 1)
+        self.near = nn.Conv2d(3 * len(CHANNELS), near, 3, padding=1)
+        self.nearer = nn.Conv2d(near, near, 3, padding=1)
         self.heads = nn.ModuleList(
-            nn.Conv2d(width, len(own) * (1 + LEVELS), 1) for own in self.cells
+            nn.Conv2d(width if AREA * 2 in own else near, 1 + LEVELS, 1) for own in self.cells
         )
         for head in self.heads:
             _start_dark(head)
@@ -101,40 +112,53 @@ class PixelPasses(nn.Module):
         return torch.where(lit, level.clamp(1, LEVELS), torch.zeros_like(level)).long()
 
     def forward(self, images: Tensor, features: Tensor, passes: Tensor) -> Tensor:
-        """Negative log likelihood of images in GeV/100, in nats: an estimate from some passes.
+        """Negative log likelihood of images in GeV/100, in nats: an estimate from one pass of each.
 
         Of all levels alike, it leaves out the density inside a level.
 
         Args:
             images: with shape `(n, 3, 125, 125)`.
             features: with shape `(n, features, 25, 25)`.
-            passes: which ones, `(n, k)`; the sum over them, times their number over k, `(n,)`.
-        """
-        k = passes.shape[1]
-        cells, features = cells_of(images), features.repeat(k, 1, 1, 1)
-        truth, passes = self.levels(cells).repeat(k, 1, 1, 1), passes.T.flatten()
-        hidden = self._hidden(cells.repeat(k, 1, 1, 1), features, passes)
-        cost = torch.zeros(len(hidden), device=hidden.device)
-        for number in passes.unique().tolist():
-            rows = torch.nonzero(passes == number).flatten()
-            own = self.cells[number]
-            logits = self._logits(hidden[rows], number).transpose(1, 2)
-            nats = F.cross_entropy(logits, truth[rows][:, own], reduction="none")
-            nats = (nats * self.drawn[number, own]).flatten(1).sum(dim=1)
-            cost = cost.index_add(0, rows, nats)
-        return cost.view(k, -1).mean(dim=0) * self.number
+            passes: which one of each, `(n,)`; it counts as often as there are passes.
 
-    def _hidden(self, cells: Tensor, features: Tensor, passes: Tensor) -> Tensor:
-        """What each of `passes` `(n,)` knows, `(n, width, 25, 25)`."""
-        shown = self.shown[passes]
+        Returns:
+            With shape `(n,)`; over all passes, its mean is the negative log likelihood.
+        """
+        cells = cells_of(images)
+        truth, towers = self.levels(cells), self._towers(cells, features, passes)
+        cost = torch.zeros(len(images), device=images.device)
+        for number in passes.unique().tolist():
+            rows, own = torch.nonzero(passes == number).flatten(), self.cells[number]
+            logits = self._logits(cells[rows], towers[rows], number)
+            nats = F.cross_entropy(logits.transpose(1, 2), truth[rows][:, own], reduction="none")
+            nats = (nats * self.drawn[number, own]).flatten(1).sum(dim=1)
+            cost = cost.index_add(0, rows, nats, alpha=self.number)
+        return cost
+
+    def _known(self, cells: Tensor, number: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled energies, what is lit, and what is known, before a pass: the shape of `cells`."""
+        shown = self.shown[number].expand(cells.shape).to(cells)
         energy = torch.log1p(cells.clamp_min(0) / self.smallest) / RANGE
-        lit = (cells > self.smallest / 2).to(energy)
-        known = self.start(torch.cat([energy * shown, lit * shown, features], dim=1))
+        return energy * shown, (cells > self.smallest / 2) * shown, shown
+
+    def _towers(self, cells: Tensor, features: Tensor, passes: Tensor) -> Tensor:
+        """What each of `passes` `(n,)` knows around a tower, `(n, width, 25, 25)`."""
+        energy, lit, _ = self._known(cells, passes)
+        known = self.start(torch.cat([energy, lit, features], dim=1))
         return self.trunk(F.relu(known + self.which(passes)[:, :, None, None]))
 
-    def _logits(self, hidden: Tensor, number: int) -> Tensor:
-        """Of the levels of a pass's own cells, `(n, cells, 1 + LEVELS, 25, 25)`."""
-        return self.heads[number](hidden).float().unflatten(1, (-1, 1 + LEVELS))
+    def _logits(self, cells: Tensor, towers: Tensor, number: int) -> Tensor:
+        """Of the levels of a pass's own cells, `(n, own cells, 1 + LEVELS, 25, 25)`."""
+        own, head = self.cells[number], self.heads[number]
+        if AREA * 2 in own:  # a tower of HCAL
+            return head(towers).float().unsqueeze(1)
+        known = torch.cat([images_of(part) for part in self._known(cells, number)], dim=1)
+        around = F.pixel_shuffle(self.to_near(towers), TOWER_SIZE)
+        pixels = self.nearer(F.relu(self.near(known) + around))
+        pixels = F.relu(pixels + around)
+        squares = F.pixel_unshuffle(pixels, TOWER_SIZE).unflatten(1, (-1, AREA))
+        chosen = squares[:, :, own % AREA].transpose(1, 2).flatten(0, 1)
+        return head(chosen).float().unflatten(0, (-1, len(own)))
 
     @torch.no_grad()
     def sample(self, features: Tensor, noise: "Noise") -> Tensor:
@@ -147,7 +171,7 @@ class PixelPasses(nn.Module):
         cells = features.new_zeros(len(features), CELLS, TOWERS_PER_SIDE, TOWERS_PER_SIDE)
         for number, own in enumerate(self.cells):
             passes = torch.full((len(features),), number, device=features.device)
-            logits = self._logits(self._hidden(cells, features, passes), number)
+            logits = self._logits(cells, self._towers(cells, features, passes), number)
             gumbel = -torch.log(-torch.log(noise(logits.shape[1:]).to(features)))
             level = (logits + gumbel).argmax(dim=2)
             place = level - 1 + noise(level.shape[1:]).to(features)
@@ -176,6 +200,5 @@ class Noise:
 def _start_dark(head: nn.Conv2d) -> None:
     """Let a last layer begin with one of about 50 pixels lit, whatever it is given."""
     nn.init.zeros_(head.weight)
-    logits = torch.zeros(len(head.bias) // (1 + LEVELS), 1 + LEVELS)
-    logits[:, 0] = math.log(50 * LEVELS)
-    head.bias.data.copy_(logits.flatten())
+    nn.init.zeros_(head.bias)
+    head.bias.data[0] = math.log(50 * LEVELS)

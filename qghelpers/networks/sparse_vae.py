@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 WEIGHT_OF_ENERGY = 0.5  # of what the code is asked for, beside the likelihood of the pixels
 WEIGHT_OF_PROFILE = 20.0  # with 1 it is hardly learnt: thousands of pixels outweigh 79 sums
-PASSES_AT_ONCE = 2  # of the twelve, for each image of a batch in training
 
 
 class TowerVAE(GaussianCode):
@@ -156,7 +155,7 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         features = self.features(z)
         pull = (self.to_profile(z).float() - self.profile(images)) * torch.exp(-self.log_sigma)
         parts = {
-            "pixels": self.passes(images, features, self._some_passes(images, noise[:, -1])),
+            "pixels": self.passes(images, features, self._passes(images, noise[:, -1])),
             "kl": kl_divergence(mu, log_variance),
             "image": self.image(self.to_image(features).float(), self.scaling(images)),
             "energy": self.energy(self.to_energy(features).float(), self.zscore(images)),
@@ -166,15 +165,13 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         loss = loss + self.weight_of_energy * parts["energy"]
         return {"loss": loss + self.weight_of_profile * parts["profile"], **parts}
 
-    def _some_passes(self, images: Tensor, normal: Tensor) -> Tensor:
-        """`(n, PASSES_AT_ONCE)`, evenly spaced: at random, but in evaluation fixed by the image."""
+    def _passes(self, images: Tensor, normal: Tensor) -> Tensor:
+        """One pass for each image, `(n,)`: at random, but in evaluation fixed by the image."""
         number = self.passes.number
         if self.training:
-            first = (torch.special.ndtr(normal.double()) * number).long().clamp(0, number - 1)
-        else:
-            first = (images != 0).flatten(1).sum(dim=1) % number
-        step = number // PASSES_AT_ONCE
-        return (first.to(images.device)[:, None] + step * torch.arange(PASSES_AT_ONCE)) % number
+            chosen = (torch.special.ndtr(normal.double()) * number).long().clamp(0, number - 1)
+            return chosen.to(images.device)
+        return (images != 0).flatten(1).sum(dim=1) % number
 
     def reconstruct_energy(self, images: Tensor) -> Tensor:
         """Mean image in GeV/100; for a sparse image this is above the mean scaled image."""
