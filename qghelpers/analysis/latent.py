@@ -78,7 +78,7 @@ def code_size(model: JetAutoencoder) -> int:
 
 
 def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed: int = 0) -> Prior:
-    """A prior fitted to the posteriors and the totals of these jets, for `model.draw(n, prior)`.
+    """A prior fitted to the posteriors of these jets, for `model.draw(n, prior)`.
 
     Args:
         model: a generative network.
@@ -90,10 +90,9 @@ def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed
         TypeError: the network is not generative.
     """
     mu, log_variance = posterior(model, jets)
-    totals = _map(model, jets, model.totals)
     noise = np.random.default_rng(seed).standard_normal(mu.shape)
-    prior = Prior(components, mu.shape[1], totals.shape[1])
-    return prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals)
+    prior = Prior(components, mu.shape[1])
+    return prior.fit(mu + np.exp(0.5 * log_variance) * noise)
 
 
 def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
