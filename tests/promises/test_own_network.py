@@ -115,6 +115,8 @@ def test_it_is_evaluated_beside_baselines(jets, run, capfd):
         "all-zero image",
         "mean image",
         "PCA, 5 numbers",
+        "PCA in z-score, 5 numbers",
+        "PCA in GeV, 5 numbers",
         "Transformer (mine)",
         "other true jets",
     ]
