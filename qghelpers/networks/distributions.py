@@ -17,18 +17,17 @@ class Gaussian(nn.Module):
     (Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated
     Decoders", arXiv:2006.13202).
 
-    A tower of HCAL has one value, so each of its 25 pixels counts as a 25th of one.
-
     Args:
         sigma: the deviations at the start.
+        tower: what the 25 pixels of an HCAL tower, which have one value, count together.
     """
 
     weight: Tensor
 
-    def __init__(self, sigma: float = 0.05) -> None:
+    def __init__(self, sigma: float = 0.05, tower: float = 1.0) -> None:
         super().__init__()
         self.log_sigma = nn.Parameter(torch.full((len(CHANNELS), 1, 1), math.log(sigma)))
-        weight = torch.tensor([1.0, 1.0, 1 / TOWER_SIZE**2]).view(len(CHANNELS), 1, 1)
+        weight = torch.tensor([1.0, 1.0, tower / TOWER_SIZE**2]).view(len(CHANNELS), 1, 1)
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, mean: Tensor, images: Tensor) -> Tensor:

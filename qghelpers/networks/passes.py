@@ -23,7 +23,7 @@ from qghelpers.data.layout import (
     TOWER_SIZE,
     TOWERS_PER_SIDE,
 )
-from qghelpers.networks.layers import Residual
+from qghelpers.networks.layers import Profile, Residual
 
 AREA = TOWER_SIZE**2
 CELLS = 2 * AREA + 1
@@ -65,11 +65,13 @@ class PixelPasses(nn.Module):
     """The distribution of the pixels of an image, given features of its code.
 
     What is known so far, the cells of earlier passes and the features, goes through residual
-    blocks on the grid of towers. Two convolutions on the grid of pixels add what lies around a
-    pixel: they are the same everywhere, so that what a shower looks like is learnt once. Each pass
-    has a last layer of its own, which gives the probabilities of a pixel not to be lit and of the
-    levels of its energy. Inside a level, the logarithm of the energy is uniform. The first level
-    begins at the smallest deposit; more energy than that of the last one counts as in it.
+    blocks on the grid of towers. So does the image's profile, as it is promised and as it is so
+    far, since pixels that are drawn each by itself do not add up to a jet. Two convolutions on the
+    grid of pixels add what lies around a pixel: they are the same everywhere, so that what a
+    shower looks like is learnt once. Each pass has a last layer of its own, which gives the
+    probabilities of a pixel not to be lit and of the levels of its energy. Inside a level, the
+    logarithm of the energy is uniform. The first level begins at the smallest deposit; more
+    energy than that of the last one counts as in it.
 
     Args:
         features: their number, at 25 x 25 places.
@@ -95,6 +97,8 @@ class PixelPasses(nn.Module):
         self.register_buffer("smallest", smallest.view(-1, 1, 1), persistent=False)
         self.start = nn.Conv2d(2 * CELLS + features, width, 1)
         self.which = nn.Embedding(self.number, width)
+        self.profile = Profile()
+        self.so_far = nn.Linear(2 * self.profile.size, width)
         self.trunk = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.to_near = nn.Conv2d(width, AREA * near, 1)
         self.near = nn.Conv2d(3 * len(CHANNELS), near, 3, padding=1)
@@ -111,7 +115,7 @@ class PixelPasses(nn.Module):
         lit = cells > self.smallest / 2
         return torch.where(lit, level.clamp(1, LEVELS), torch.zeros_like(level)).long()
 
-    def forward(self, images: Tensor, features: Tensor, passes: Tensor) -> Tensor:
+    def forward(self, images: Tensor, features: Tensor, profile: Tensor, passes: Tensor) -> Tensor:
         """Negative log likelihood of images in GeV/100, in nats: an estimate from one pass of each.
 
         Of all levels alike, it leaves out the density inside a level.
@@ -119,13 +123,14 @@ class PixelPasses(nn.Module):
         Args:
             images: with shape `(n, 3, 125, 125)`.
             features: with shape `(n, features, 25, 25)`.
+            profile: that is promised, `(n, profile.size)`.
             passes: which one of each, `(n,)`; it counts as often as there are passes.
 
         Returns:
             With shape `(n,)`; over all passes, its mean is the negative log likelihood.
         """
         cells = cells_of(images)
-        truth, towers = self.levels(cells), self._towers(cells, features, passes)
+        truth, towers = self.levels(cells), self._towers(cells, features, profile, passes)
         cost = torch.zeros(len(images), device=images.device)
         for number in passes.unique().tolist():
             rows, own = torch.nonzero(passes == number).flatten(), self.cells[number]
@@ -141,11 +146,13 @@ class PixelPasses(nn.Module):
         energy = torch.log1p(cells.clamp_min(0) / self.smallest) / RANGE
         return energy * shown, (cells > self.smallest / 2) * shown, shown
 
-    def _towers(self, cells: Tensor, features: Tensor, passes: Tensor) -> Tensor:
+    def _towers(self, cells: Tensor, features: Tensor, profile: Tensor, passes: Tensor) -> Tensor:
         """What each of `passes` `(n,)` knows around a tower, `(n, width, 25, 25)`."""
-        energy, lit, _ = self._known(cells, passes)
+        energy, lit, shown = self._known(cells, passes)
         known = self.start(torch.cat([energy, lit, features], dim=1))
-        return self.trunk(F.relu(known + self.which(passes)[:, :, None, None]))
+        so_far = self.profile(images_of(cells * shown)).to(profile)
+        whole = self.which(passes) + self.so_far(torch.cat([profile, so_far], dim=1))
+        return self.trunk(F.relu(known + whole[:, :, None, None]))
 
     def _logits(self, cells: Tensor, towers: Tensor, number: int) -> Tensor:
         """Of the levels of a pass's own cells, `(n, own cells, 1 + LEVELS, 25, 25)`."""
@@ -161,17 +168,18 @@ class PixelPasses(nn.Module):
         return head(chosen).float().unflatten(0, (-1, len(own)))
 
     @torch.no_grad()
-    def sample(self, features: Tensor, noise: "Noise") -> Tensor:
+    def sample(self, features: Tensor, profile: Tensor, noise: "Noise") -> Tensor:
         """Draw images in GeV/100, `(n, 3, 125, 125)`.
 
         Args:
             features: with shape `(n, features, 25, 25)`.
+            profile: that is promised, `(n, profile.size)`.
             noise: of these images.
         """
         cells = features.new_zeros(len(features), CELLS, TOWERS_PER_SIDE, TOWERS_PER_SIDE)
         for number, own in enumerate(self.cells):
             passes = torch.full((len(features),), number, device=features.device)
-            logits = self._logits(cells, self._towers(cells, features, passes), number)
+            logits = self._logits(cells, self._towers(cells, features, profile, passes), number)
             gumbel = -torch.log(-torch.log(noise(logits.shape[1:]).to(features)))
             level = (logits + gumbel).argmax(dim=2)
             place = level - 1 + noise(level.shape[1:]).to(features)

@@ -7,16 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.data.layout import (
-    CHANNELS,
-    GEV_PER_UNIT,
-    IMAGE_SIZE,
-    PIXEL_WIDTH,
-    SMALLEST_DEPOSITS,
-    TOWER_SIZE,
-)
+from qghelpers.data.layout import CHANNELS, TOWER_SIZE
 from qghelpers.networks.distributions import Gaussian, Prior
-from qghelpers.networks.layers import Residual, SpreadTowers, ZScore, patch_down, patch_up
+from qghelpers.networks.layers import Residual, SpreadTowers, ZScore, lit, patch_down, patch_up
 from qghelpers.networks.passes import Noise, PixelPasses
 from qghelpers.networks.vae import GaussianCode, kl_divergence, reparameterise
 
@@ -42,6 +35,7 @@ class TowerVAE(GaussianCode):
 
     channels = len(CHANNELS)  # of what the encoder sees
     sums = 0  # numbers that the posterior is given beside the encoder's
+    tower = 1.0  # of HCAL: it has one value, however many pixels
 
     def __init__(
         self,
@@ -65,7 +59,7 @@ class TowerVAE(GaussianCode):
             nn.Linear(latent_dim, size), nn.ReLU(), nn.Unflatten(1, (deep, TOWER_SIZE, TOWER_SIZE))
         )
         self.to_features = nn.Sequential(patch_up(deep, wide), Residual(wide))
-        self.to_image, self.image = to_pixels(wide), Gaussian()
+        self.to_image, self.image = to_pixels(wide), Gaussian(tower=self.tower)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, `(n, latent_dim)` each, of images in GeV/100."""
@@ -105,9 +99,9 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
     Its loss has the two terms of a VAE, in nats: the likelihood of the pixels, `PixelPasses`, each
     counted once, and the divergence. A decoder that sees neighbouring pixels can do without a
     code (Chen et al., "Variational Lossy Autoencoder", arXiv:1611.02731); so the code alone is
-    asked, too, for the mean image, scaled and in z-scores, and for the `Profile`. The
-    costs of these are Gaussians whose deviations are learnt; they describe pixels a second time,
-    and are no part of the likelihood.
+    asked, too, for the mean image, scaled and in z-scores, and for the `Profile`, with which the
+    drawn pixels are to agree. The costs of these are Gaussians whose deviations are learnt; they
+    describe pixels a second time, and are no part of the likelihood.
 
     Args:
         latent_dim, beta, widths, components: as in `TowerVAE`.
@@ -115,33 +109,33 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
     """
 
     channels = 2 * len(CHANNELS)  # scaled energies, and which pixels are lit
+    tower = float(TOWER_SIZE**2)  # of the mean images, whose squared error counts every pixel
 
     def __init__(
         self,
         latent_dim: int = 64,
         beta: float = 1.0,
-        widths: Sequence[int] = (64, 192),
+        widths: Sequence[int] = (64, 128),
         components: int = 10,
         weight_of_energy: float = WEIGHT_OF_ENERGY,
         weight_of_profile: float = WEIGHT_OF_PROFILE,
     ) -> None:
-        profile = Profile()
-        self.sums = profile.size
+        passes = PixelPasses(widths[0])
+        self.sums = passes.profile.size
         super().__init__(latent_dim, beta, widths, components)
         self.weight_of_energy, self.weight_of_profile = weight_of_energy, weight_of_profile
-        self.zscore, self.profile = ZScore(), profile
-        self.to_energy, self.energy = to_pixels(widths[0]), Gaussian(sigma=1.0)
-        self.to_profile = nn.Linear(latent_dim, profile.size)
-        self.log_sigma = nn.Parameter(torch.zeros(profile.size))  # of the profile
-        self.passes = PixelPasses(widths[0])
+        self.zscore, self.passes = ZScore(), passes
+        self.to_energy, self.energy = to_pixels(widths[0]), Gaussian(1.0, self.tower)
+        self.to_profile = nn.Linear(latent_dim, self.sums)
+        self.log_sigma = nn.Parameter(torch.zeros(self.sums))  # of the profile
 
     def prepare(self, train: "JetImages") -> None:
         self.zscore.fit(train)
-        self.profile.fit(train)
+        self.passes.profile.fit(train)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.encoder(torch.cat([self.scaling(images), _lit(images)], dim=1)).flatten(1)
-        return self._posterior(torch.cat([seen, self.profile(images).to(seen)], dim=1))
+        seen = self.encoder(torch.cat([self.scaling(images), lit(images)], dim=1)).flatten(1)
+        return self._posterior(torch.cat([seen, self.passes.profile(images).to(seen)], dim=1))
 
     def draw_noise(self, n: int) -> Tensor:
         """Standard normal numbers: for the code, and one that chooses among the passes."""
@@ -153,9 +147,10 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         mu, log_variance = self.posterior(images)
         z = reparameterise(mu, log_variance, noise[:, :-1])
         features = self.features(z)
-        pull = (self.to_profile(z).float() - self.profile(images)) * torch.exp(-self.log_sigma)
+        profile, chosen = self.to_profile(z).float(), self._passes(images, noise[:, -1])
+        pull = (profile - self.passes.profile(images)) * torch.exp(-self.log_sigma)
         parts = {
-            "pixels": self.passes(images, features, self._passes(images, noise[:, -1])),
+            "pixels": self.passes(images, features, profile, chosen),
             "kl": kl_divergence(mu, log_variance),
             "image": self.image(self.to_image(features).float(), self.scaling(images)),
             "energy": self.energy(self.to_energy(features).float(), self.zscore(images)),
@@ -182,11 +177,14 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         """Images drawn from their codes in GeV/100, the same one each time for the same image."""
         place = torch.arange(1, images[0].numel() + 1, device=images.device)
         seeds = ((images != 0).flatten(1) * place.square()).sum(dim=1)
-        return self.passes.sample(self.features(self.encode(images)), Noise(seeds))
+        return self._drawn(self.encode(images), Noise(seeds))
 
     def _image(self, z: Tensor) -> Tensor:
         seeds = torch.randint(2**62, (len(z),))
-        return self.passes.sample(self.features(z), Noise(seeds))
+        return self._drawn(z, Noise(seeds))
+
+    def _drawn(self, z: Tensor, noise: Noise) -> Tensor:
+        return self.passes.sample(self.features(z), self.to_profile(z), noise)
 
 
 def to_pixels(width: int) -> nn.Sequential:
@@ -198,77 +196,3 @@ def to_pixels(width: int) -> nn.Sequential:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(last, nn.PixelShuffle(TOWER_SIZE), SpreadTowers())
-
-
-def _lit(images: Tensor) -> Tensor:
-    """Ones where pixels of `(n, 3, H, W)` in GeV/100 are lit, else zeros."""
-    smallest = images.new_tensor(SMALLEST_DEPOSITS).view(-1, 1, 1)
-    return (images > smallest / GEV_PER_UNIT / 2).to(images)
-
-
-class Profile(nn.Module):
-    r"""Sums over an image that a physicist would ask for first, as standardised numbers.
-
-    With energies $p_i$ in GeV at distances $r_i$ from the image's centre:
-
-    - for each channel and each of ten rings, the logarithms of one more than the number of lit
-      pixels, and than the energy;
-    - for each channel, the logarithm of one more than the number of lit pixels within the jet;
-    - of Tracks, and of ECAL and HCAL together, within the jet with $P = \sum p_i$:
-      logarithms of $\sum p_i r_i / P$ (width), of $\sum p_i r_i^2 / P$, of
-      $\sqrt{\sum p_i^2} / P$ (pTD), and of one more than $\sqrt{P \sum p_i r_i^2}$ (about the
-      mass); and the means of $\eta$, $\phi$, $\eta^2 - \phi^2$ and $2 \eta \phi$.
-
-    Towers of HCAL are counted, not their pixels. Mean and deviation are those of the training
-    jets; no number is further than 5 deviations off.
-    """
-
-    RINGS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 2.0)  # their edges
-    JET = 0.5  # radius
-
-    mean: Tensor
-    std: Tensor
-    rings: Tensor
-    moments: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        place = (torch.arange(IMAGE_SIZE) - (IMAGE_SIZE - 1) / 2) * PIXEL_WIDTH
-        eta, phi = (x.flatten() for x in torch.meshgrid(place, place, indexing="ij"))
-        distance = torch.hypot(eta, phi)
-        edges = torch.tensor(self.RINGS)
-        rings = (distance[:, None] >= edges[:-1]) & (distance[:, None] < edges[1:])
-        powers = [distance**0, distance, distance**2, eta, phi, eta**2 - phi**2, 2 * eta * phi]
-        jet = (distance < self.JET).float()
-        self.register_buffer("rings", rings.float(), persistent=False)
-        self.register_buffer("moments", torch.stack(powers, dim=1) * jet[:, None], persistent=False)
-        self.size = self._sums(torch.zeros(1, len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)).shape[1]
-        self.register_buffer("mean", torch.zeros(self.size))
-        self.register_buffer("std", torch.ones(self.size))
-
-    def fit(self, train: "JetImages") -> "Profile":
-        """Take mean and standard deviation from `train`."""
-        sums = torch.from_numpy(train.map(self._sums))
-        self.mean.copy_(sums.mean(dim=0))
-        self.std.copy_(sums.std(dim=0).clamp_min(1e-3))
-        return self
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Of images `(n, 3, 125, 125)` in GeV/100: `(n, size)`, in float32 also under autocast."""
-        with torch.autocast(images.device.type, enabled=False):
-            return ((self._sums(images) - self.mean) / self.std).clamp(-5, 5)
-
-    def _sums(self, images: Tensor) -> Tensor:
-        gev = (images.float().clamp_min(0) * GEV_PER_UNIT).flatten(2)
-        lit = _lit(images).float().flatten(2)
-        lit[:, 2] /= TOWER_SIZE**2
-        counts = torch.cat([lit @ self.rings, lit @ self.moments[:, :1]], dim=2)
-        parts = [torch.log1p(counts).flatten(1), torch.log1p(gev @ self.rings).flatten(1)]
-        for pt in (gev[:, 0], gev[:, 1] + gev[:, 2]):
-            total, *moments = (pt @ self.moments).split(1, dim=1)
-            widths = [moment / total.clamp_min(1) for moment in moments]
-            ptd = (pt.square() @ self.moments[:, :1]).sqrt() / total.clamp_min(1)
-            mass = torch.log1p((moments[1] * total.clamp_min(1)).sqrt())
-            parts += [(w + 1e-3).log() for w in widths[:2]] + [(ptd + 1e-2).log(), mass]
-            parts += widths[2:]
-        return torch.cat(parts, dim=1)
