@@ -25,6 +25,14 @@ def test_the_gaussian_is_that_of_torch_distributions(images):
     torch.testing.assert_close(cost(mean, images), (WEIGHT * nats).sum(dim=(1, 2, 3)))
 
 
+def test_a_tower_counts_what_it_is_asked_to(images):
+    mean = torch.zeros_like(images)
+    for tower in (1.0, 5.0, 25.0):
+        own = Gaussian(2.0, tower)(mean, images) - Gaussian(2.0, 0.0)(mean, images)
+        nats = -(Normal(0, 2).log_prob(images[:, 2]) + CONSTANT).sum(dim=(1, 2))
+        torch.testing.assert_close(own, tower / 25 * nats, rtol=1e-3, atol=1e-3)
+
+
 def test_the_calibrated_deviation_is_that_of_the_errors(images):
     cost = Gaussian()
     rms = images.square().mean(dim=(0, 2, 3)).sqrt().view(3, 1, 1)

@@ -66,25 +66,26 @@ def test_at_the_start_a_pixel_costs_what_one_of_fifty_does(jets):
     lit = (cells != 0).flatten(1).sum(dim=1)
     dark = CELLS * 625 - lit
     expected = -dark * math.log(50 / 51) + lit * math.log(51 * LEVELS)
-    features = torch.randn(3, 3, 25, 25)
-    cost = sum(made(images, features, torch.full((3,), number)) for number in range(12)) / 12
+    known = torch.randn(3, 3, 25, 25), torch.randn(3, made.profile.size)
+    cost = sum(made(images, *known, torch.full((3,), number)) for number in range(12)) / 12
     torch.testing.assert_close(cost, expected.float(), rtol=1e-4, atol=0)
 
 
 def test_the_cost_is_that_of_each_pixel_given_those_before_it(jets, model):
     images, features = jets.images([4, 7]), torch.randn(2, 3, 25, 25)
+    profile = torch.randn(2, model.profile.size)
     cells = cells_of(images)
     levels, when = model.levels(cells), passes.order()
     expected = torch.zeros(2, 12)
     for number, own in enumerate(model.cells):
         known = torch.where(when < number, cells, 0)  # as when it is drawn
-        towers = model._towers(known, features, torch.full((2,), number))
+        towers = model._towers(known, features, profile, torch.full((2,), number))
         logits = model._logits(known, towers, number)
         for place, cell in enumerate(own.tolist()):
             nats = -logits[:, place].log_softmax(dim=1).gather(1, levels[:, None, cell])[:, 0]
             expected[:, number] += (nats * (when[cell] == number)).flatten(1).sum(dim=1)
     for chosen in ([3, 9], [11, 0], [5, 5], [2, 1], [7, 8]):
-        cost = model(images, features, torch.tensor(chosen))
+        cost = model(images, features, profile, torch.tensor(chosen))
         torch.testing.assert_close(cost, 12 * expected[[0, 1], chosen], rtol=1e-4, atol=1e-2)
 
 
@@ -92,9 +93,11 @@ def test_a_pass_knows_the_earlier_ones_and_no_later_one(jets, model):
     features, when = torch.zeros(1, 3, 25, 25), passes.order()
     cells = cells_of(jets.images([0]))
 
-    def logits(cells, number, features=features, of=None):
-        towers = model._towers(cells, features, torch.tensor([number if of is None else of]))
-        return model._logits(cells, towers, number)
+    profile = torch.zeros(1, model.profile.size)
+
+    def logits(cells, number, features=features, profile=profile, of=None):
+        passes = torch.tensor([number if of is None else of])
+        return model._logits(cells, model._towers(cells, features, profile, passes), number)
 
     for number in range(12):
         before = logits(cells, number)
@@ -104,14 +107,28 @@ def test_a_pass_knows_the_earlier_ones_and_no_later_one(jets, model):
             earlier = torch.where(when == number - 1, cells + 1, cells)
             assert not torch.allclose(logits(earlier, number), before)
         assert not torch.allclose(logits(cells, number, features + 1), before)
+        assert not torch.allclose(logits(cells, number, profile=profile + 1), before)
         if number > 2:  # the same cells are known of HCAL, and none of the others
             other = logits(torch.zeros_like(cells), number, of=number - 1)
             assert not torch.allclose(logits(torch.zeros_like(cells), number), other)
 
 
+def test_a_pass_knows_how_much_of_the_whole_image_is_drawn(model):
+    """Also of what lies further off than any convolution sees."""
+    features, profile = torch.zeros(1, 3, 25, 25), torch.zeros(1, model.profile.size)
+    cells = torch.zeros(2, CELLS, 25, 25)
+    cells[1, :50, 12, 12] = 0.1  # known to the last pass only in part
+    cells[1, passes.order()[:, 12, 12] == 11, 12, 12] = 0
+    both = torch.full((2,), 11)
+    towers = model._towers(cells, features.expand(2, -1, -1, -1), profile.expand(2, -1), both)
+    corner = towers[:, :, 0, 0]
+    assert not torch.allclose(corner[0], corner[1])
+
+
 def test_images_are_drawn_with_the_probabilities_that_are_said():
     made = PixelPasses(features=1).eval()
-    drawn = made.sample(torch.zeros(40, 1, 25, 25), Noise(range(40)))
+    profile = torch.zeros(40, made.profile.size)
+    drawn = made.sample(torch.zeros(40, 1, 25, 25), profile, Noise(range(40)))
     assert drawn.shape == (40, 3, 125, 125)
     cells = cells_of(drawn)
     assert torch.allclose(images_of(cells), drawn)  # towers are towers
@@ -131,14 +148,14 @@ def test_what_is_drawn_follows_from_what_was_drawn_before():
     torch.manual_seed(0)
     made = PixelPasses(features=1, width=8, near=8)
     optimizer = torch.optim.AdamW(made.parameters(), 2e-2)
-    features = torch.zeros(16, 1, 25, 25)
-    for _ in range(120):
+    features, profile = torch.zeros(16, 1, 25, 25), torch.zeros(16, made.profile.size)
+    for _ in range(180):
         image = torch.zeros(16, 3, 125, 125)
         image[:, 0] = image[:, 1] = (torch.rand(16, 125, 125) < 0.1) * 0.01
-        made(image, features, torch.randint(12, (16,))).mean().backward()
+        made(image, features, profile, torch.randint(12, (16,))).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    drawn = made.eval().sample(features[:4], Noise(range(4))) > 0
+    drawn = made.eval().sample(features[:4], profile[:4], Noise(range(4))) > 0
     tracks, ecal = drawn[:, 0], drawn[:, 1]
     assert ecal.float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert (tracks & ecal).sum() > 0.95 * ecal.sum()

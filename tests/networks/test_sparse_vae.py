@@ -9,8 +9,9 @@ from torch.distributions import Normal
 
 from qghelpers.data.layout import GEV_PER_UNIT, PIXEL_WIDTH
 from qghelpers.networks import sparse_vae
+from qghelpers.networks.layers import Profile
 from qghelpers.networks.passes import Noise, cells_of, images_of
-from qghelpers.networks.sparse_vae import Profile, SparseVAE, TowerVAE
+from qghelpers.networks.sparse_vae import SparseVAE, TowerVAE
 
 CONSTANT = 0.5 * math.log(2 * math.pi)  # of a Gaussian, which the costs leave out
 
@@ -38,6 +39,16 @@ def test_a_vae_starts_blank_and_gives_images_of_every_kind(jets, kind):
     assert all(image.shape == images.shape for image in made)
     assert all(part.shape == (2,) for part in vae.loss(images).values())
     assert torch.equal(images, before)
+
+
+def test_mean_images_are_asked_for_pixel_by_pixel(jets, vae):
+    """As squared errors are counted, an HCAL tower has 25 pixels."""
+    images = jets.images([0])
+    mean = torch.zeros_like(images)
+    for cost, scaled in ((vae.image, vae.scaling(images)), (vae.energy, vae.zscore(images))):
+        sigma = cost.log_sigma.exp()
+        nats = -(Normal(mean, sigma).log_prob(scaled) + CONSTANT).sum(dim=(1, 2, 3))
+        torch.testing.assert_close(cost(mean, scaled), nats, rtol=1e-4, atol=1)
 
 
 def test_hcal_comes_out_in_towers(jets, vae):
@@ -70,12 +81,13 @@ def test_the_loss_is_the_likelihood_and_what_the_code_is_asked_for(jets, vae):
     features = vae.features(z)
     loss = vae.loss(images, noise)
     lit = (images != 0).flatten(1).sum(dim=1)
-    torch.testing.assert_close(loss["pixels"], vae.passes(images, features, lit % 12))
+    profile = vae.to_profile(z)
+    torch.testing.assert_close(loss["pixels"], vae.passes(images, features, profile, lit % 12))
     torch.testing.assert_close(loss["image"], vae.image(vae.decode(z), vae.scaling(images)))
     mean = vae.to_energy(features)
     torch.testing.assert_close(loss["energy"], vae.energy(mean, vae.zscore(images)))
-    normal = Normal(vae.to_profile(z), vae.log_sigma.exp())
-    nats = -(normal.log_prob(vae.profile(images)) + CONSTANT).sum(dim=1)
+    normal = Normal(profile, vae.log_sigma.exp())
+    nats = -(normal.log_prob(vae.passes.profile(images)) + CONSTANT).sum(dim=1)
     torch.testing.assert_close(loss["profile"], nats)
     expected = loss["pixels"] + 3 * loss["kl"] + loss["image"]
     expected += 0.5 * loss["energy"] + 20 * loss["profile"]
@@ -109,7 +121,9 @@ def test_the_encoder_sees_energies_and_lit_pixels_and_the_profile(jets, vae):
     images = jets.images([0])
     scaled, lit = vae.scaling(images), (images > 0).float()
     seen = vae.encoder(torch.cat([scaled, lit], dim=1)).flatten(1)
-    mu, odds = vae.to_posterior(torch.cat([seen, vae.profile(images)], dim=1)).chunk(2, dim=1)
+    mu, odds = vae.to_posterior(torch.cat([seen, vae.passes.profile(images)], dim=1)).chunk(
+        2, dim=1
+    )
     found = vae.posterior(images)
     torch.testing.assert_close(found[0], mu)
     torch.testing.assert_close(found[1], torch.sigmoid(odds).log())
@@ -137,7 +151,9 @@ def test_drawn_images_follow_torchs_seed(vae):
     torch.manual_seed(1)
     z = vae.prior.sample(2)
     seeds = torch.randint(2**62, (2,))
-    assert torch.equal(vae.passes.sample(vae.features(z), Noise(seeds)), drawn[0])
+    assert torch.equal(
+        vae.passes.sample(vae.features(z), vae.to_profile(z), Noise(seeds)), drawn[0]
+    )
 
 
 def test_a_profile_is_made_of_the_sums_that_it_says():

@@ -295,7 +295,9 @@ def test_draws_come_from_the_prior_that_is_given(jets):
     drawn = model.draw(2, given)
     torch.manual_seed(3)
     seeds = torch.randint(2**62, (2,))
-    assert torch.equal(drawn, model.passes.sample(model.features(z), Noise(seeds)))
+    assert torch.equal(
+        drawn, model.passes.sample(model.features(z), model.to_profile(z), Noise(seeds))
+    )
     plain, given.size = ready("vae", "reference", jets), 32
     expected = plain.scaling.inverse(plain.decode(z[:, :32]))
     torch.testing.assert_close(plain.draw(2, given), expected)
