@@ -178,7 +178,7 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from qghelpers.data.inspection import inspect
+    from qghelpers.files.inspection import inspect
 
     for path in args.files:
         print(inspect(path))

@@ -13,8 +13,8 @@ import pytest
 import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
-from qghelpers.data import inspection
 from qghelpers.data.layout import PUBLIC_LARGEST
+from qghelpers.files import inspection
 from qghelpers.training import runs
 
 
