@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,14 +22,17 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, reason, replacing
+from qghelpers.data.checks import DataError, WriteError, reason
+from qghelpers.data.hdf5 import replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
 
-__all__ = ["MappedImages", "find", "open_images"]
+__all__ = ["MappedImages", "content_digest", "find", "open_images"]
 
 VERSION = 1  # version of the cache format; caches of other versions are made again
 HEADER = 4096  # bytes before the arrays; one memory page, so that the arrays are aligned
+LONGEST_WAIT = 120  # seconds for another process that makes the same cache
+UNUSABLE = (DataError, OSError, SafetensorError, KeyError, ValueError)  # of a cache that is no good
 SAMPLES = 64  # parts of the HDF5 file that enter its digest
 
 
@@ -49,13 +53,15 @@ def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
     If a cache is rejected, one line on standard error gives the reason, unless `quiet`.
     """
     source = Path(images.file.filename)
+    rejected = []
     for path in _places(source):
-        if path.is_file():
-            try:
+        try:
+            if path.is_file():
                 return _map(path, _identity(source))
-            except (DataError, OSError, SafetensorError, KeyError, ValueError) as error:
-                if not quiet:
-                    _say(f"{path} is not used ({reason(error)}): reading {source.name} again")
+        except UNUSABLE as error:
+            rejected.append(f"{path} is not used ({reason(error)}): reading {source.name} again")
+    if rejected and not quiet:
+        _say("; ".join(rejected))
     return None
 
 
@@ -63,29 +69,48 @@ def open_images(images: h5py.Dataset) -> SparseImages:
     """The images of a dataset from its cache, which is made if there is none.
 
     Only one process per machine makes the cache; others wait for it. The cache lies beside the
-    file or, if that folder is not writable, in the user's cache folder; `$QGHELPERS_CACHE`, if
-    set, replaces both. If no folder is writable, the images are read into memory.
+    file or, if it cannot be kept there, in the user's cache folder; `$QGHELPERS_CACHE`, if set,
+    replaces both. If it can be kept nowhere, the images are read into memory.
 
     Raises:
-        qghelpers.DataError: the dataset cannot be read, or the disk is full.
+        qghelpers.DataError: the dataset cannot be read.
     """
     if (found := find(images)) is not None:
         return found
     source = Path(images.file.filename)
-    path = next((path for path in _places(source) if _can_write(path.parent)), None)
-    if path is None:
-        _say(f"no folder for a cache of {source.name} can be written to: reading it into memory")
-        return SparseImages.join(read_blocks(images))
-    with _lock(path):
-        if (found := find(images, quiet=True)) is not None:  # made by another process meanwhile
-            return found
-        identity = _identity(source)
-        with replacing(path) as temporary:
-            _write(temporary, read_blocks(images), identity)
-        if _identity(source) != identity:
-            path.unlink(missing_ok=True)
-            raise DataError(f"{source} was changed while it was read: try again once it is whole")
+    failures = []
+    for path in _places(source):
+        try:
+            _try_writing(path.parent)
+            with _locked(path):
+                # another process may have made it meanwhile
+                return find(images, quiet=True) or _make(path, images, source)
+        except (OSError, WriteError) as error:
+            failures.append(f"{path.parent}: {reason(error.__cause__ or error)}")
+    _say(
+        f"no cache of {source.name} can be kept ({'; '.join(failures)}): it is read into memory; "
+        "to keep one, set QGHELPERS_CACHE to a folder that you can write to, with space left"
+    )
+    return SparseImages.join(read_blocks(images))
+
+
+def _make(path: Path, images: h5py.Dataset, source: Path) -> MappedImages:
+    """Write the cache at `path`, and map it.
+
+    Raises:
+        OSError: the cache cannot be read again where it was written.
+        qghelpers.DataError: the dataset cannot be read; a WriteError: the cache not be written.
+    """
+    identity = _identity(source)
+    with replacing(path) as temporary:
+        _write(temporary, read_blocks(images), identity)
+    if _identity(source) != identity:
+        path.unlink(missing_ok=True)
+        raise DataError(f"{source} was changed while it was read: try again once it is whole")
+    try:
         return _map(path, identity)
+    except UNUSABLE as error:
+        raise OSError(reason(error)) from error
 
 
 def _places(source: Path) -> list[Path]:
@@ -93,34 +118,54 @@ def _places(source: Path) -> list[Path]:
     name = f"{source.name}.sparse.safetensors"
     digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
     if folder := os.environ.get("QGHELPERS_CACHE"):
-        return [Path(folder) / f"{digest}-{name}"]
-    return [source.parent / name, user_cache_path("qghelpers") / f"{digest}-{name}"]
+        return [Path(os.path.expanduser(folder)) / f"{digest}-{name}"]
+    of_user = user_cache_path("qghelpers") / f"{digest}-{name}"
+    return [source.parent / name, *([of_user] if of_user.is_absolute() else [])]  # else: no home
 
 
-def _can_write(folder: Path) -> bool:
+def _try_writing(folder: Path) -> None:
+    """Raise an OSError if a folder cannot be made or written to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time make the cache at `path`; where nothing can be locked, each may.
+
+    The lock file lies in the system's folder for temporary files.
+    """
+    name = f"{path.resolve()} {os.path.expanduser('~')}"
+    digest = blake2b(name.encode(), digest_size=8).hexdigest()
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # a cache is complete when it gets its name
+            lock = _lock_file(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock")
+            stack.enter_context(lock.acquire(timeout=LONGEST_WAIT))
+        yield
+
+
+def _lock_file(path: Path) -> FileLock:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def _lock(path: Path) -> FileLock:
-    """The lock file of the cache at `path`, in the system's folder for temporary files."""
-    digest = blake2b(f"{path.resolve()} {Path.home()}".encode(), digest_size=8).hexdigest()
-    return FileLock(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock")
+        return FileLock(path, fallback_to_soft=False)  # a soft lock outlives a killed process
+    except TypeError:  # an older filelock
+        return FileLock(path)
 
 
 def _identity(source: Path) -> str:
     """Size, modification time and a digest of evenly spaced parts of a file, as text."""
     status = source.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {content_digest(source)}"
+
+
+def content_digest(source: Path) -> str:
+    """A digest of evenly spaced parts of a file, as hexadecimal digits."""
     digest = blake2b(digest_size=16)
     with source.open("rb") as file:
-        for place in np.linspace(0, max(status.st_size - 4096, 0), SAMPLES, dtype=int):
+        for place in np.linspace(0, max(source.stat().st_size - 4096, 0), SAMPLES, dtype=int):
             file.seek(place)
             digest.update(file.read(4096))
-    return f"{status.st_size} {status.st_mtime_ns} {digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:

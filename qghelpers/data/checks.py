@@ -13,7 +13,7 @@ import numpy as np
 
 from qghelpers.data.layout import GLUON, IMAGE_SHAPE, NEITHER, QUARK
 
-__all__ = ["DataError", "check", "converting", "explain", "process_names", "reason"]
+__all__ = ["DataError", "WriteError", "check", "converting", "explain", "process_names", "reason"]
 
 AGAIN = "download or simulate it again"
 FETCH = "download it again, the public file by `python -m qghelpers fetch`"
@@ -55,6 +55,10 @@ PLUGINS = {
 
 class DataError(ValueError):
     """A file cannot be used; the message is one line with its name, the problem and a remedy."""
+
+
+class WriteError(DataError):
+    """A file cannot be written."""
 
 
 def reason(error: BaseException) -> str:

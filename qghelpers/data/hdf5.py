@@ -19,7 +19,15 @@ from uuid import uuid4
 import h5py
 import numpy as np
 
-from qghelpers.data.checks import NO_LOCKS, DataError, check, explain, process_names, reason
+from qghelpers.data.checks import (
+    NO_LOCKS,
+    DataError,
+    WriteError,
+    check,
+    explain,
+    process_names,
+    reason,
+)
 from qghelpers.data.layout import CHUNK, IMAGE_SHAPE, QCD
 
 __all__ = [
@@ -60,7 +68,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise DataError(
+        raise WriteError(
             f"{path} cannot be written ({reason(error)}): choose a folder you can write to, "
             "with space left"
         ) from error

@@ -4,6 +4,8 @@ The public file `quark-gluon_data-set_n139306.hdf5` holds the test jets of Andre
 "End-to-End Jet Classification of Quarks and Gluons with the CMS Open Data", arXiv:1902.08276.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "NEITHER",
     "PIXEL_WIDTH",
     "PUBLIC_FILE",
+    "PUBLIC_JETS",
     "PUBLIC_LARGEST",
     "PUBLIC_LIT_SHARE",
     "PUBLIC_MEAN",
@@ -27,10 +30,12 @@ __all__ = [
     "channels_by_evidence",
     "constant_tower_share",
     "lit_share",
+    "units_problem",
 ]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 PUBLIC_FILE = "quark-gluon_data-set_n139306.hdf5"
+PUBLIC_JETS = 139_306
 CHANNELS = ("Tracks", "ECAL", "HCAL")
 IMAGE_SIZE = 125  # pixels per side; one pixel is one ECAL barrel crystal
 TOWER_SIZE = 5  # pixels per side of an HCAL tower
@@ -49,6 +54,11 @@ PUBLIC_LIT_SHARE = {GLUON: (0.0053, 0.0174, 0.0282), QUARK: (0.0047, 0.0141, 0.0
 PUBLIC_MEAN = {GLUON: (8.1e-5, 4.9e-5, 2.9e-5), QUARK: (7.9e-5, 5.3e-5, 3.3e-5)}  # GeV/100
 PUBLIC_LARGEST = {GLUON: (756.6, 4.10, 0.431), QUARK: (307.2, 9.33, 0.433)}  # GeV/100
 PUBLIC_PT = (70.4, 337.1)  # GeV, range in a copy of the same jets in another format
+
+# Mean pixels of simulated jets are 0.4 (70 GeV, no pile-up) to 7 times (1 TeV) the public ones.
+UNITS_FACTOR = 20  # a channel that is more than this times as bright, or as faint, is refused
+FEW_JETS = 20  # with fewer, channels are judged together
+MIN_LIT_RATIO = 1.5  # lit pixels of ECAL to those of Tracks, which is 3 or more in all samples
 
 
 def constant_tower_share(images: np.ndarray) -> np.ndarray:
@@ -86,4 +96,57 @@ def channels_by_evidence(images: np.ndarray) -> tuple[str, ...]:
         return ("?",) * len(blocks)
     hcal = int(blocks.argmax())
     tracks, ecal = sorted((i for i in range(3) if i != hcal), key=lambda i: lit[i])
+    if lit[ecal] < MIN_LIT_RATIO * lit[tracks]:
+        return ("?",) * len(blocks)
     return tuple({hcal: "HCAL", tracks: "Tracks", ecal: "ECAL"}[i] for i in range(3))
+
+
+def units_problem(images: np.ndarray, channels: Sequence[str] = CHANNELS) -> tuple[str, str] | None:
+    """What shows that pixels are not energies in GeV/100, and what helps; None if nothing does.
+
+    Args:
+        images: with shape `(jets, 125, 125, 3)`, two jets or more.
+        channels: names of the channels, in the order of the images.
+    """
+    ratios = _brightness(images, channels)
+    found = "the mean pixel is {} times the public file's ({})".format(
+        ", ".join(f"{ratio:.2g}" for ratio in ratios), ", ".join(channels)
+    )
+    original = "give the file as it was before: networks scale images by themselves"
+    convert = "`python -m qghelpers convert FILE OUT.hdf5 --divide"
+    if not images.any():
+        return "all pixels are zero", "simulate or download it again"
+    if lit_share(images).max() > 0.5 or (images < 0).sum() > 0.2 * (images != 0).sum():
+        return f"{found}, and most pixels are not zero or below zero, as in a z-score", original
+    if len(images) >= FEW_JETS and _normalised(images):
+        return "the largest pixel, or the sum, is the same in every image", original
+    if (ratios < UNITS_FACTOR).all() and (ratios > 1 / UNITS_FACTOR).all():
+        return None
+    if (ratios > 30).all() and (ratios < 300).all():
+        return found, f"if the pixels are in GeV, {convert} 100` makes a file in GeV/100"
+    return found, f"{original}, or, if they are too large by one factor, {convert} FACTOR`"
+
+
+def _brightness(images: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+    """Mean pixel of the median jet by channel, relative to the public file's.
+
+    One mis-measured track does not change it. Of few jets, it is the geometric mean for all
+    channels, since a single jet may have hardly a track.
+    """
+    public = np.mean(list(PUBLIC_MEAN.values()), axis=0)[[CHANNELS.index(c) for c in channels]]
+    means = images.mean(axis=(1, 2), dtype=np.float64)
+    ratios = np.median(means, axis=0) / public
+    if len(images) < FEW_JETS and (ratios > 0).all():
+        ratios = np.full(len(ratios), np.exp(np.log(ratios).mean()))
+    return ratios
+
+
+def _normalised(images: np.ndarray) -> bool:
+    """Whether images were scaled one by one: one channel's largest pixels, or sums, are equal."""
+    for values in (images.max(axis=(1, 2)), images.sum(axis=(1, 2), dtype=np.float64)):
+        together = values.max(axis=1, keepdims=True), values.sum(axis=1, keepdims=True)
+        values = np.concatenate([values, *together], axis=1)
+        spread = np.ptp(values, axis=0) / np.maximum(abs(values).max(axis=0), 1e-300)
+        if (spread < 1e-4).any():
+            return True
+    return False
