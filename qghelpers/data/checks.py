@@ -46,10 +46,9 @@ BEGINNINGS = (
 )
 ARCHIVES = ((b".npy", "it is a NumPy archive", REWRITE), (b"", "it is a zip archive", UNPACK))
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
-PLUGINS = {
-    307: "bzip2", 32000: "lzo", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP",
-    32015: "Zstandard", 32017: "SZ", 32018: "FCIDECOMP", 32024: "SZ3", 32026: "Blosc2",
-    32028: "Sperr",
+PLUGINS = {  # filters that hdf5plugin has
+    307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP",
+    32015: "Zstandard", 32017: "SZ", 32024: "SZ3", 32026: "Blosc2", 32028: "Sperr",
 }  # fmt: skip
 
 
@@ -87,7 +86,7 @@ def explain(path: str | Path, error: BaseException) -> tuple[str, str]:
             start = file.read(2**16)
     except OSError as unreadable:
         return reason(unreadable), "move or copy it"
-    if SIGNATURE in start:
+    if start.startswith(SIGNATURE):
         return _damage(text, reason(error))
     return _other_format(start)
 
@@ -201,10 +200,11 @@ def _check_type(key: str, data: h5py.Dataset, path: Path) -> None:
     filters = data.id.get_create_plist()
     for code in (filters.get_filter(i)[0] for i in range(filters.get_nfilters())):
         if not _can_decompress(code):
+            plugin = "`pip install hdf5plugin`, or " if code in PLUGINS else ""
             raise DataError(
                 f"{path}: {key} is compressed with filter {code} ({PLUGINS.get(code, 'unknown')}), "
-                "which is not installed here: `pip install hdf5plugin`, or repack it where it can "
-                "be read: h5repack -f GZIP=1"
+                f"which is not installed here: {plugin}repack it where it can be read, by "
+                "`h5repack -f GZIP=1`"
             )
 
 

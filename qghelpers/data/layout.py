@@ -122,7 +122,7 @@ def units_problem(images: np.ndarray, channels: Sequence[str] = CHANNELS) -> tup
         return "the largest pixel, or the sum, is the same in every image", original
     if (ratios < UNITS_FACTOR).all() and (ratios > 1 / UNITS_FACTOR).all():
         return None
-    if (ratios > 30).all() and (ratios < 300).all():
+    if (ratios > 30).all() and (ratios < 300).all() and images.max() > 10:  # no logarithm is
         return found, f"if the pixels are in GeV, {convert} 100` makes a file in GeV/100"
     return found, f"{original}, or, if they are too large by one factor, {convert} FACTOR`"
 

@@ -257,8 +257,8 @@ STRANGE = {
     ),
     "negative": (pixel(-0.217), RIGHT),
     "enormous": (pixel(756.6, at=(60, 60, 0)), RIGHT),
-    "blank": (replace("X_jets", np.zeros_like), "the pixels say ?"),
-    "dense": (replace("X_jets", lambda x: x + np.float32(1)), RIGHT),
+    "blank": (replace("X_jets", np.zeros_like), "all pixels are zero"),
+    "dense": (replace("X_jets", lambda x: x + np.float32(1)), "most pixels are not zero"),
     "HCAL first": (replace("X_jets", lambda x: x[..., ::-1]), "the pixels say HCAL, ECAL, Tracks"),
     "ECAL first": (
         replace("X_jets", lambda x: x[..., [1, 0, 2]]),
