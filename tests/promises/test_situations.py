@@ -157,7 +157,6 @@ SITUATIONS = {
     "any bytes": (OPEN, begins(b"\xfe\x01\x02\x03" * 50), "not begin as HDF5", "give an HDF5 file"),
     "cut short": (OPEN, cut(0.6), "it ends after", "was cut short: make it again"),
     "being downloaded": (OPEN, unfinished, "download is not complete", ".crdownload"),
-    "LZO": (OPEN, compressed_by(32000), "filter 32000 (unknown)", "h5repack -f GZIP"),
     "an unknown filter": (OPEN, compressed_by(400), "filter 400 (unknown)", "h5repack"),
     # units
     "divided by 255": (WRONG, pixels(lambda x: x / 255), "the mean pixel is", "--divide FACTOR"),
