@@ -126,7 +126,7 @@ def reconstruct(
     model.eval()
     of_batch = model.sharp if sharp else model.reconstruct_energy
     weights = next(itertools.chain(model.parameters(), model.buffers()), None)
-    if isinstance(images, JetImages):
+    if isinstance(images, JetImages) and len(images):
         if len(images) > MOST_JETS:
             raise ValueError(
                 f"dense images of {len(images)} jets need {len(images) * 187_500 / 1e9:.1f} GB: "
@@ -135,9 +135,13 @@ def reconstruct(
         return torch.from_numpy(
             images.map(lambda some: of_batch(some if weights is None else some.to(weights.device)))
         )
-    images = torch.as_tensor(images.image if isinstance(images, Jet) else images)
+    if isinstance(images, JetImages | Jet):
+        images = images.images() if isinstance(images, JetImages) else images.image
+    images = torch.as_tensor(images)
     if images.ndim not in (3, 4) or images.shape[-3:] != IMAGES:
         raise ValueError(f"images have shape {tuple(images.shape)}, not (n, 3, 125, 125)")
+    if len(images) == 0:
+        return images.float()
     batch = images.float() if images.ndim == 4 else images.float()[None]
     made = of_batch(batch if weights is None else batch.to(weights.device)).to(images.device)
     return made if images.ndim == 4 else made[0]

@@ -36,7 +36,7 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 def _file_name(name: str) -> str:
     """The name of a shipped network's files, also of "VAE" or "unet_masked"."""
-    return name.lower().replace("_", "-")
+    return name.lower().replace("_", "-").replace("u-net", "unet")
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:

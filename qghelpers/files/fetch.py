@@ -24,6 +24,7 @@ ADDRESSES = (
     "&export=download&confirm=t",
 )
 TIMEOUT = 30  # seconds without a byte, after which a connection counts as broken
+CHUNK = 2**16  # bytes that are written at once, and lost if the connection breaks
 PAUSE = 1  # seconds before the next connection
 JETS_TO_CHECK = 100  # whose pixels are compared with the public file's
 
@@ -93,6 +94,8 @@ def _download(address: str, part: Path) -> None:
                 error = _words(broken)
             size = file.tell()
         if size <= most or size == 0:
+            if size == 0:
+                part.unlink()
             raise DataError(f"{error}, {size:,} bytes have come")
         most = size
         time.sleep(PAUSE)
@@ -113,7 +116,11 @@ def _append(address: str, file: BinaryIO) -> bool:
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     download = pooch.HTTPDownloader(
-        progressbar=True, headers=headers, hooks={"response": look}, timeout=TIMEOUT
+        progressbar=True,
+        chunk_size=CHUNK,
+        headers=headers,
+        hooks={"response": look},
+        timeout=TIMEOUT,
     )
     try:
         download(address, file, None)
@@ -133,8 +140,8 @@ def _words(error: requests.RequestException) -> str:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return f"no answer for {TIMEOUT} s"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection, or a broken one"
+    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return "no connection, or it broke"
     return reason(error)
 
 
