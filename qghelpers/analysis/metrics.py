@@ -124,27 +124,26 @@ def reconstruct(
         ValueError: `images` have another shape, or there are too many jets.
     """
     model.eval()
-    of_batch = model.sharp if sharp else model.reconstruct_energy
     weights = next(itertools.chain(model.parameters(), model.buffers()), None)
-    if isinstance(images, JetImages) and len(images):
+
+    def of_batch(batch: Tensor) -> Tensor:
+        moved = batch if weights is None else batch.to(weights.device)
+        made = model.sharp(moved) if sharp else model.reconstruct_energy(moved)
+        return made.to(batch.device)
+
+    if isinstance(images, JetImages):
         if len(images) > MOST_JETS:
             raise ValueError(
                 f"dense images of {len(images)} jets need {len(images) * 187_500 / 1e9:.1f} GB: "
                 f"take fewer, such as jets[:{MOST_JETS}], or use jets.map, batch by batch"
             )
-        return torch.from_numpy(
-            images.map(lambda some: of_batch(some if weights is None else some.to(weights.device)))
-        )
-    if isinstance(images, JetImages | Jet):
-        images = images.images() if isinstance(images, JetImages) else images.image
-    images = torch.as_tensor(images)
+        return torch.from_numpy(images.map(of_batch)) if len(images) else images.images()
+    images = torch.as_tensor(images.image if isinstance(images, Jet) else images).float()
     if images.ndim not in (3, 4) or images.shape[-3:] != IMAGES:
         raise ValueError(f"images have shape {tuple(images.shape)}, not (n, 3, 125, 125)")
-    if len(images) == 0:
-        return images.float()
-    batch = images.float() if images.ndim == 4 else images.float()[None]
-    made = of_batch(batch if weights is None else batch.to(weights.device)).to(images.device)
-    return made if images.ndim == 4 else made[0]
+    if images.ndim == 3:
+        return of_batch(images[None])[0]
+    return of_batch(images) if len(images) else images
 
 
 def same_scaling(a: nn.Module, b: nn.Module) -> bool:

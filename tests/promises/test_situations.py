@@ -453,3 +453,22 @@ def test_paths_as_people_give_them(sample_file, monkeypatch):
     for nothing in (7, [7]):
         with pytest.raises(TypeError, match="is no path"):
             load_jets(nothing)
+
+
+def test_of_few_jets_the_channels_are_judged_together(tmp_path, good):
+    """Two jets may have hardly a track, and then a few in another channel."""
+    path = tmp_path / "jets.hdf5"
+    images = good["X_jets"][:2] * np.float32([0.03, 1, 1])
+    write(path, {key: values[:2] for key, values in good.items()} | {"X_jets": images}, images={})
+    assert agrees_with_h5py(path)
+
+
+def test_twins_are_no_copies(tmp_path, good, capfd):
+    path = tmp_path / "jets.hdf5"
+    twins = {key: np.repeat(good[key][::2], 2) for key in ("y", "pt", "m0")}
+    write(path, good, **twins, twin=np.arange(24) // 2)
+    jets = load_jets(path)
+    assert capfd.readouterr().err == ""
+    assert jets.twin.tolist() == [i // 2 for i in range(24)]
+    load_jets([path, path])
+    assert "24 of the 48 jets" in capfd.readouterr().err
