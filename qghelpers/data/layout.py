@@ -17,7 +17,6 @@ __all__ = [
     "NEITHER",
     "PIXEL_WIDTH",
     "PUBLIC_FILE",
-    "PUBLIC_JETS",
     "PUBLIC_LARGEST",
     "PUBLIC_LIT_SHARE",
     "PUBLIC_MEAN",
@@ -30,7 +29,6 @@ __all__ = [
     "channels_by_evidence",
     "constant_tower_share",
     "lit_share",
-    "units_problem",
 ]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
