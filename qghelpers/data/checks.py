@@ -158,9 +158,11 @@ def check(file: h5py.File, path: Path) -> None:
     _check_images(images, path)
     for key, data in datasets.items():
         if data.shape != (len(images),):
+            columns = f"; of two columns, {convert} --labels gluon=COLUMN quark=COLUMN` makes one"
+            columns = columns if key == "y" and data.shape == (len(images), 2) else ""
             raise DataError(
                 f"{path}: {key} has shape {data.shape} but X_jets holds {len(images)} jets: "
-                "every dataset needs one entry a jet"
+                f"every dataset needs one entry a jet{columns}"
             )
         bad = np.flatnonzero(~np.isfinite(data[:]))
         if len(bad):

@@ -213,7 +213,7 @@ def _labels(
     if values.ndim != 1:
         raise DataError(
             f"{path}: y has shape {values.shape[1:]} for each jet: one label is wanted, or one "
-            "column for each label, which are named by --labels gluon=0 quark=1"
+            "column for each label, named by --labels gluon=COLUMN quark=COLUMN (0 or 1)"
         )
     result = np.full(len(values), np.nan, np.float32)
     if values.dtype.kind in "iufb":

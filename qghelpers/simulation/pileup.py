@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers.data.checks import DataError, reason
+from qghelpers.data.hdf5 import replacing
 from qghelpers.simulation import pythia
 from qghelpers.simulation.detector import ETA_MAX
 from qghelpers.simulation.particles import Particles
@@ -74,7 +75,8 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     pythia.require()
     content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
+    folder = os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")
+    path = Path(os.path.expanduser(folder)) / name
     particles = _read(path)
     if particles is None:
         what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
@@ -109,14 +111,21 @@ def _read(path: Path) -> Particles | None:
 
 
 def _write(path: Path, particles: Particles) -> None:
-    """Store the pool; without a writable folder it will be made again the next time."""
+    """Store the pool; if that cannot be done, say so: it will be made again the next time."""
     arrays = vars(particles)
     try:
+        if path.parts[0] == "~":
+            raise OSError("there is no home folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file(arrays, temporary, {"checksum": _checksum(arrays)})
-    except (OSError, DataError, SafetensorError):
-        pass
+    except (OSError, DataError, SafetensorError) as error:
+        tqdm.write(
+            f"the collisions cannot be kept in {path.parent} ({reason(error.__cause__ or error)}): "
+            "they are made anew every time; to keep them, set QGHELPERS_CACHE to a folder that you "
+            "can write to",
+            file=sys.stderr,
+        )
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

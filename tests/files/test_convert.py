@@ -169,7 +169,7 @@ IMPOSSIBLE = {
     ),
     "labels 1 and 2": ({"y": lambda y: y + 1}, [], "neither gluon nor quark (2.0): say"),
     "other words": ({"y": lambda y: y.astype("S")}, [], "neither gluon nor quark (0.0, 1.0): say"),
-    "two columns": ({"y": one_hot}, [], "--labels gluon=0 quark=1"),
+    "two columns": ({"y": one_hot}, [], "--labels gluon=COLUMN quark=COLUMN"),
     "pt of another length": ({"pt": lambda pt: pt[:9]}, [], "pt must be one number a jet"),
 }
 

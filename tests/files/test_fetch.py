@@ -11,6 +11,7 @@ import pytest
 
 from qghelpers import DataError, layout, load_jets
 from qghelpers.__main__ import main
+from qghelpers.data import reading
 from qghelpers.files import fetch as fetching
 from qghelpers.files.fetch import fetch
 
@@ -173,7 +174,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_no_file_of_jets_gets_no_name(site, good, tmp_path, capfd, kind):
+def test_what_is_no_file_of_jets_gets_no_name(site, good, tmp_path, capfd, monkeypatch, kind):
+    monkeypatch.setattr(reading, "IMAGES_PER_BLOCK", 5)  # damage is not in the first block
     make, message = WRONG[kind]
     site.pages["/jets"] = make(good)
     name = layout.PUBLIC_FILE if kind == "another file" else "jets.hdf5"

@@ -203,7 +203,7 @@ SITUATIONS = {
         WRONG,
         pixels(lambda x: x[..., [2, 0, 1]]),
         "say HCAL, Tracks, ECAL",
-        "channels=",
+        "--channels HCAL Tracks ECAL`",
     ),
     # layouts
     "only images and labels": (THEIRS, only_images_and_labels, RIGHT, ""),
@@ -230,7 +230,7 @@ SITUATIONS = {
         THEIRS,
         replace("y", lambda y: np.eye(2)[y.astype(int)]),
         "one entry a jet",
-        "",
+        "--labels gluon=COLUMN quark=COLUMN`",
     ),
     "NaN in pt": (
         THEIRS,
@@ -294,10 +294,12 @@ def test_a_file_system_without_locks(tmp_path, good, monkeypatch, number):
     assert len(load_jets(path)) == 24
 
 
-def test_a_filter_is_used_where_its_plug_in_is_installed(tmp_path, good):
+def test_a_filter_is_used_where_its_plug_in_is_installed(tmp_path, good, monkeypatch):
     plugin = pytest.importorskip("hdf5plugin")
     path = tmp_path / "jets.hdf5"
     write(path, good, images={"chunks": (4, 125, 125, 3), **plugin.Zstd()})
+    monkeypatch.delitem(sys.modules, "hdf5plugin")
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda _: "hdf5plugin" in sys.modules)
     assert agrees_with_h5py(path)
 
 
