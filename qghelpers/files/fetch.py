@@ -159,7 +159,8 @@ def _check(path: Path, name: str) -> None:
                     f"it holds {jets} jets, not {layout.PUBLIC_JETS} as the public file"
                 )
             blocks = read_blocks(file["X_jets"])
-            first = next(blocks).dense(np.arange(min(JETS_TO_CHECK, jets)))
+            block = next(blocks)
+            first = block.dense(np.arange(min(JETS_TO_CHECK, len(block))))
             for _ in blocks:  # damage would be found
                 pass
     except DataError as error:
