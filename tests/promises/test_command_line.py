@@ -198,7 +198,9 @@ def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, c
     options = ["--out", str(tmp_path / "run"), "--epochs", "1", "--limit", "50"]
     assert main(["train", "vae", "--data", path, *options, "--batch-size", "32"]) == 0
     first = capfd.readouterr().err.splitlines()[0]
-    assert first.startswith(f"{path}: all jets are of one kind (50 jets (50 gluon)): ")
+    assert first.startswith(
+        f"{path}: all jets are of one kind (50 jets (50 gluon) of gluons.hdf5 (simulated)): "
+    )
 
 
 def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
