@@ -1,6 +1,7 @@
 """`load_jets`: choose the input file, check its content and open it."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ SAMPLE_SEED = 2026
 JETS_TO_CHECK = 100  # random jets from which the order of the channels is checked
 JETS_TO_COUNT = 1000  # random jets whose lit pixels are counted, to check the labels
 MIN_JETS_TO_COUNT = 20  # of each label
-CLEARLY = 5  # standard errors
+CLEARLY = 3  # standard errors
 MIN_JETS_TO_CHECK = 2  # with fewer it is not: in one jet, Tracks may have more lit pixels than ECAL
 
 
@@ -166,7 +167,7 @@ def _check_pixels(
     rows = np.random.default_rng(0).permutation(len(images))[:JETS_TO_CHECK]
     some = images.dense(rows).permute(0, 2, 3, 1).numpy()
     if problem := layout.units_problem(some, channels):
-        found, cure = problem
+        found, cure = problem[0], problem[1].replace("FILE", shlex.quote(path.name))
         line = f"{path}: the pixels should be energies in GeV/100, but {found}: {cure}"
         if check_units:
             raise DataError(f"{line} (or load_jets(..., check_units=False) takes them as they are)")

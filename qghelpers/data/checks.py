@@ -25,7 +25,7 @@ BEGINNINGS = (
     (b"version https://git-lfs", "it is a pointer of Git LFS", "get the file by `git lfs pull`"),
     (b"/annex/objects/", "it is a pointer of git-annex", "get the file by `git annex get`"),
     (b"<", "it is a web page or a server's error message", FETCH),
-    (b"PAR1", "it is a Parquet file", "`python -m qghelpers convert` makes an HDF5 file of it"),
+    (b"PAR1", "it is a Parquet file", "{} makes an HDF5 file of it"),
     (b"\x93NUMPY", "it is a NumPy array", REWRITE),
     (b"\x1f\x8b", "it is compressed with gzip", "unpack it by `gunzip`"),
     (b"BZh", "it is compressed with bzip2", "unpack it by `bunzip2`"),
@@ -88,7 +88,8 @@ def explain(path: str | Path, error: BaseException) -> tuple[str, str]:
         return reason(unreadable), "move or copy it"
     if start.startswith(SIGNATURE):
         return _damage(text, reason(error))
-    return _other_format(start)
+    cause, cure = _other_format(start)
+    return cause, cure.format(f"{converting(path)}`")
 
 
 def _damage(text: str, cause: str) -> tuple[str, str]:
@@ -147,10 +148,15 @@ def check(file: h5py.File, path: Path) -> None:
             del datasets[key]
     missing = [key for key, data in datasets.items() if not isinstance(data, h5py.Dataset)]
     if missing:
+        found = _contents(file)
         names = " ".join(f"{key}=ITS_NAME" for key in missing)
+        cure = f"X_jets and y; {convert} --names {names}` renames them"
+        if not any(sorted(shape[1:]) == sorted(IMAGE_SHAPE) for shape in found.values()):
+            cure = "images of 125 x 125 pixels, X_jets, and their labels, y: give another file"
+        lines = [f"{name} {shape}" for name, shape in found.items()]
+        what = ", ".join([*lines[:8], *(["..."] if len(lines) > 8 else [])]) or "nothing"
         raise DataError(
-            f"{path} has no dataset {', '.join(missing)} (found: {_contents(file)}): it needs "
-            f"X_jets and y; {convert} --names {names}` renames them"
+            f"{path} has no dataset {', '.join(missing)} (found: {what}): it needs {cure}"
         )
     for key, data in datasets.items():
         _check_type(key, data, path)
@@ -173,16 +179,16 @@ def check(file: h5py.File, path: Path) -> None:
     _check_labels(datasets["y"][:], bool(process_names(file)), path, convert)
 
 
-def _contents(file: h5py.File) -> str:
-    """Names and shapes of the datasets in a file."""
-    found: list[str] = []
+def _contents(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the datasets in a file, also of those in groups."""
+    found = {}
 
     def add(name: str, entry: h5py.Dataset | h5py.Group) -> None:
         if isinstance(entry, h5py.Dataset):
-            found.append(f"{name} {entry.shape}")
+            found[name] = entry.shape or ()
 
     file.visititems(add)
-    return ", ".join([*found[:8], *(["..."] if len(found) > 8 else [])]) or "nothing"
+    return found
 
 
 def _check_type(key: str, data: h5py.Dataset, path: Path) -> None:

@@ -132,7 +132,7 @@ SITUATIONS = {
         "lfs pull",
     ),
     "git-annex": (OPEN, begins(b"/annex/objects/SHA256E-s7"), "git-annex", "git annex get"),
-    "Parquet": (OPEN, begins(b"PAR1", bytes(99)), "Parquet", "qghelpers convert"),
+    "Parquet": (OPEN, begins(b"PAR1", bytes(99)), "Parquet", "convert 'my jets.hdf5' OUT.hdf5`"),
     "a NumPy array": (
         OPEN,
         numpy_array,
@@ -160,7 +160,12 @@ SITUATIONS = {
     "an unknown filter": (OPEN, compressed_by(400), "filter 400 (unknown)", "h5repack"),
     # units
     "divided by 255": (WRONG, pixels(lambda x: x / 255), "the mean pixel is", "--divide FACTOR"),
-    "in GeV": (WRONG, pixels(lambda x: x * 100), "times the public file's", "--divide 100"),
+    "in GeV": (
+        WRONG,
+        pixels(lambda x: x * 100),
+        "times the public file's",
+        "convert 'my jets.hdf5' OUT.hdf5 --divide 100",
+    ),
     "a z-score": (WRONG, pixels(lambda x: (x - x.mean()) / x.std()), "z-score", "as it was before"),
     "a logarithm": (WRONG, pixels(lambda x: np.log(x + 1e-6)), "below zero", "as it was before"),
     "logarithm of GeV": (WRONG, pixels(lambda x: np.log1p(100 * x)), "the mean pixel is", "before"),
@@ -239,8 +244,8 @@ SITUATIONS = {
         "--skip-bad",
     ),
     "NaN in a pixel": (THEIRS, pixels(lambda x: x / (x != x.max())), "not finite", "--skip-bad"),
-    "particles": (THEIRS, jet_net, "particle_features (5, 30, 4)", "needs X_jets and y"),
-    "a table in a group": (THEIRS, table_in_group, "table/table (5,)", "needs X_jets and y"),
+    "particles": (THEIRS, jet_net, "particle_features (5, 30, 4)", "give another file"),
+    "a table in a group": (THEIRS, table_in_group, "table/table (5,)", "give another file"),
 }
 
 
