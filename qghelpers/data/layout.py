@@ -106,17 +106,18 @@ def units_problem(images: np.ndarray, channels: Sequence[str] = CHANNELS) -> tup
         images: with shape `(jets, 125, 125, 3)`, two jets or more.
         channels: names of the channels, in the order of the images.
     """
-    ratios = _brightness(images, channels)
+    means, lit = images.mean(axis=(1, 2), dtype=np.float64), lit_share(images)
+    ratios = _brightness(means, channels)
     found = "the mean pixel is {} times the public file's ({})".format(
         ", ".join(f"{ratio:.2g}" for ratio in ratios), ", ".join(channels)
     )
     original = "give the file as it was before: networks scale images by themselves"
     convert = "`python -m qghelpers convert FILE OUT.hdf5 --divide"
-    if not images.any():
+    if not lit.any():
         return "all pixels are zero", "simulate or download it again"
-    if lit_share(images).max() > 0.5 or (images < 0).sum() > 0.2 * (images != 0).sum():
+    if lit.max() > 0.5 or (images < 0).mean() > 0.2 * lit.mean():
         return f"{found}, and most pixels are not zero or below zero, as in a z-score", original
-    if len(images) >= FEW_JETS and _normalised(images):
+    if len(images) >= FEW_JETS and (_constant(means) or _constant(images.max(axis=(1, 2)))):
         return "the largest pixel, or the sum, is the same in every image", original
     if (ratios < UNITS_FACTOR).all() and (ratios > 1 / UNITS_FACTOR).all():
         return None
@@ -125,26 +126,26 @@ def units_problem(images: np.ndarray, channels: Sequence[str] = CHANNELS) -> tup
     return found, f"{original}, or, if they are too large by one factor, {convert} FACTOR`"
 
 
-def _brightness(images: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+def _brightness(means: np.ndarray, channels: Sequence[str]) -> np.ndarray:
     """Mean pixel of the median jet by channel, relative to the public file's.
 
     One mis-measured track does not change it. Of few jets, it is the geometric mean for all
     channels, since a single jet may have hardly a track.
+
+    Args:
+        means: mean pixel of each jet and channel, with shape `(jets, 3)`.
+        channels: names of these channels.
     """
     public = np.mean(list(PUBLIC_MEAN.values()), axis=0)[[CHANNELS.index(c) for c in channels]]
-    means = images.mean(axis=(1, 2), dtype=np.float64)
     ratios = np.median(means, axis=0) / public
-    if len(images) < FEW_JETS and (ratios > 0).all():
+    if len(means) < FEW_JETS and (ratios > 0).all():
         ratios = np.full(len(ratios), np.exp(np.log(ratios).mean()))
     return ratios
 
 
-def _normalised(images: np.ndarray) -> bool:
-    """Whether images were scaled one by one: one channel's largest pixels, or sums, are equal."""
-    for values in (images.max(axis=(1, 2)), images.sum(axis=(1, 2), dtype=np.float64)):
-        together = values.max(axis=1, keepdims=True), values.sum(axis=1, keepdims=True)
-        values = np.concatenate([values, *together], axis=1)
-        spread = np.ptp(values, axis=0) / np.maximum(abs(values).max(axis=0), 1e-300)
-        if (spread < 1e-4).any():
-            return True
-    return False
+def _constant(values: np.ndarray) -> bool:
+    """Whether values `(jets, 3)`, their sum or largest are the same for all jets, and not zero."""
+    together = values.max(axis=1, keepdims=True), values.sum(axis=1, keepdims=True)
+    values = np.concatenate([values, *together], axis=1)
+    most = abs(values).max(axis=0)
+    return bool(((np.ptp(values, axis=0) < 1e-4 * most) & (most > 0)).any())

@@ -203,6 +203,12 @@ SITUATIONS = {
         "before",
     ),
     "never filled": (WRONG, pixels(np.zeros_like), "all pixels are zero", "download it again"),
+    "a dead channel": (
+        WRONG,
+        pixels(lambda x: x * [1, 1, 0]),
+        ", 0 times the public file's",
+        "before",
+    ),
     "Tracks for ECAL": (WRONG, pixels(alike), "do not show which channel is which", "inspect"),
     "HCAL first": (
         WRONG,
