@@ -81,7 +81,7 @@ def open_images(images: h5py.Dataset) -> SparseImages:
     failures = []
     for path in _places(source):
         try:
-            _try_writing(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 # another process may have made it meanwhile
                 return find(images, quiet=True) or _make(path, images, source)
@@ -121,13 +121,6 @@ def _places(source: Path) -> list[Path]:
         return [Path(os.path.expanduser(folder)) / f"{digest}-{name}"]
     of_user = user_cache_path("qghelpers") / f"{digest}-{name}"
     return [source.parent / name, *([of_user] if of_user.is_absolute() else [])]  # else: no home
-
-
-def _try_writing(folder: Path) -> None:
-    """Raise an OSError if a folder cannot be made or written to."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 @contextmanager

@@ -150,11 +150,14 @@ def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
     elsewhere = tmp_path / "elsewhere"
     monkeypatch.setattr(cache, "user_cache_path", lambda _: elsewhere)
 
-    def try_writing(folder):
-        if folder != elsewhere:
-            raise PermissionError
+    write = cache._write
 
-    monkeypatch.setattr(cache, "_try_writing", try_writing)
+    def write_elsewhere(file, *rest):
+        if file.parent != elsewhere:
+            raise PermissionError
+        write(file, *rest)
+
+    monkeypatch.setattr(cache, "_write", write_elsewhere)
     elsewhere.mkdir()
     assert right(path)
     assert not cache_of(path).exists()
@@ -197,8 +200,8 @@ def failing_first(function, error):
 FAILURES = {
     "disk full": ("_write", OSError(errno.ENOSPC, "No space left on device")),
     "quota": ("_write", OSError(errno.EDQUOT, "Disk quota exceeded")),
-    "read-only": ("_try_writing", OSError(errno.EROFS, "Read-only file system")),
-    "another user's folder": ("_try_writing", PermissionError(errno.EACCES, "Permission denied")),
+    "read-only": ("_write", OSError(errno.EROFS, "Read-only file system")),
+    "another user's folder": ("_write", PermissionError(errno.EACCES, "Permission denied")),
     "no mapping of files": ("_map", OSError(errno.ENODEV, "No such device")),
     "mapping runs out": ("_map", SafetensorError("cannot allocate memory")),
     "a disk that fails": ("_map", OSError(errno.EIO, "Input/output error")),
@@ -268,9 +271,12 @@ def test_without_a_home_and_a_folder_for_temporary_files(path, monkeypatch, capf
     assert said(capfd) == ""
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
     cache_of(path).unlink()
-    try_writing = cache._try_writing
-    patched = lambda folder: try_writing(folder) if folder != path.parent else refusing()  # noqa: E731
-    monkeypatch.setattr(cache, "_try_writing", patched)
+    write = cache._write
+
+    def refusing_here(file, *rest):
+        return refusing() if file.parent == path.parent else write(file, *rest)
+
+    monkeypatch.setattr(cache, "_write", refusing_here)
     assert right(path)
     assert "QGHELPERS_CACHE" in said(capfd)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -280,7 +286,7 @@ def test_without_a_home_and_a_folder_for_temporary_files(path, monkeypatch, capf
 def test_a_cache_of_another_user_that_cannot_be_read(path, tmp_path, monkeypatch, capfd):
     """It is said once; from then on the user's own one is used."""
     monkeypatch.setattr(cache, "user_cache_path", lambda _: tmp_path / "own")
-    monkeypatch.setattr(cache, "_try_writing", failing_first(cache._try_writing, PermissionError()))
+    monkeypatch.setattr(cache, "_write", failing_first(cache._write, PermissionError()))
     load_jets(path)
     map_ = cache._map
 
