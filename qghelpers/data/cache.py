@@ -9,15 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import h5py
 import numpy as np
-from filelock import FileLock
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
@@ -26,13 +25,14 @@ from qghelpers.data.checks import DataError, WriteError, reason
 from qghelpers.data.hdf5 import replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
+from qghelpers.locks import locked
 
-__all__ = ["MappedImages", "content_digest", "find", "open_images"]
+__all__ = ["MappedImages", "content_digest", "find", "folder_of_user", "open_images"]
 
 VERSION = 1  # version of the cache format; caches of other versions are made again
 HEADER = 4096  # bytes before the arrays; one memory page, so that the arrays are aligned
-LONGEST_WAIT = 120  # seconds for another process that makes the same cache
 UNUSABLE = (DataError, OSError, SafetensorError, KeyError, ValueError)  # of a cache that is no good
+NO_HOME = "there is no home folder"
 SAMPLES = 64  # parts of the HDF5 file that enter its digest
 
 
@@ -41,10 +41,10 @@ class MappedImages(SparseImages):
     """Images in a memory-mapped file; pickled as its path, so that processes share the memory."""
 
     path: Path
-    identity: str
+    checksum: str  # of the images: the file may be replaced by another one while this is in use
 
     def __reduce__(self):
-        return _map, (self.path, self.identity)
+        return _map_again, (self.path, self.checksum)
 
 
 def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
@@ -68,9 +68,9 @@ def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
 def open_images(images: h5py.Dataset) -> SparseImages:
     """The images of a dataset from its cache, which is made if there is none.
 
-    Only one process per machine makes the cache; others wait for it. The cache lies beside the
-    file or, if it cannot be kept there, in the user's cache folder; `$QGHELPERS_CACHE`, if set,
-    replaces both. If it can be kept nowhere, the images are read into memory.
+    Only one process makes the cache; others wait for it. The cache lies beside the file or, if it
+    cannot be kept there, in the user's cache folder; `$QGHELPERS_CACHE`, if set, replaces both. If
+    it can be kept nowhere, the images are read into memory, and one line says why.
 
     Raises:
         qghelpers.DataError: the dataset cannot be read.
@@ -82,13 +82,14 @@ def open_images(images: h5py.Dataset) -> SparseImages:
     for path in _places(source):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path):
-                # another process may have made it meanwhile
-                return find(images, quiet=True) or _make(path, images, source)
+            with locked(path):
+                found = find(images, quiet=True)  # made by another process meanwhile
+                return _make(path, images, source) if found is None else found
         except (OSError, WriteError) as error:
             failures.append(f"{path.parent}: {reason(error.__cause__ or error)}")
+    why = "; ".join(failures) or NO_HOME
     _say(
-        f"no cache of {source.name} can be kept ({'; '.join(failures)}): it is read into memory; "
+        f"no cache of {source.name} can be kept ({why}): it is read into memory; "
         "to keep one, set QGHELPERS_CACHE to a folder that you can write to, with space left"
     )
     return SparseImages.join(read_blocks(images))
@@ -117,32 +118,15 @@ def _places(source: Path) -> list[Path]:
     """Paths at which the cache of a file may lie, in order of preference."""
     name = f"{source.name}.sparse.safetensors"
     digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
-    if folder := os.environ.get("QGHELPERS_CACHE"):
-        return [Path(os.path.expanduser(folder)) / f"{digest}-{name}"]
-    of_user = user_cache_path("qghelpers") / f"{digest}-{name}"
-    return [source.parent / name, *([of_user] if of_user.is_absolute() else [])]  # else: no home
+    of_user = [folder / f"{digest}-{name}" for folder in (folder_of_user(),) if folder]
+    return of_user if os.environ.get("QGHELPERS_CACHE") else [source.parent / name, *of_user]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time make the cache at `path`; where nothing can be locked, each may.
-
-    The lock file lies in the system's folder for temporary files.
-    """
-    name = f"{path.resolve()} {os.path.expanduser('~')}"
-    digest = blake2b(name.encode(), digest_size=8).hexdigest()
-    with ExitStack() as stack:
-        with suppress(OSError, NotImplementedError):  # a cache is complete when it gets its name
-            lock = _lock_file(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock")
-            stack.enter_context(lock.acquire(timeout=LONGEST_WAIT))
-        yield
-
-
-def _lock_file(path: Path) -> FileLock:
-    try:
-        return FileLock(path, fallback_to_soft=False)  # a soft lock outlives a killed process
-    except TypeError:  # an older filelock
-        return FileLock(path)
+def folder_of_user() -> Path | None:
+    """`$QGHELPERS_CACHE` or, unless set, the user's cache folder; None without a home folder."""
+    named = os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")
+    folder = Path(os.path.expanduser(named))
+    return None if str(folder).startswith("~") else folder
 
 
 def _identity(source: Path) -> str:
@@ -194,13 +178,23 @@ def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
         file.write(len(header).to_bytes(8, "little") + header)
 
 
-def _map(path: Path, identity: str) -> MappedImages:
+def _map_again(path: Path, checksum: str) -> MappedImages:
+    """Map, in another process, a cache that may have been made anew; DataError if it differs."""
+    images = None
+    with suppress(OSError, SafetensorError, KeyError, ValueError):
+        images = _map(path)
+    if images is None or images.checksum != checksum:
+        raise DataError(f"{path} no longer holds these images: open the jets again with load_jets")
+    return images
+
+
+def _map(path: Path, identity: str | None = None) -> MappedImages:
     """Map a cache into memory; DataError if its version, source or checksum is wrong."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("content") != f"qghelpers sparse jet images {VERSION}":
             raise DataError("it is of another version")
-        if metadata["source"] != identity:
+        if identity not in (None, metadata["source"]):
             raise DataError("the file it was made from has changed")
         arrays = {name: file.get_tensor(name).numpy() for name in ("values", "positions", "counts")}
     checksum = 0
@@ -212,7 +206,7 @@ def _map(path: Path, identity: str) -> MappedImages:
     offsets = offsets_of(arrays["counts"])
     if not offsets[-1] == len(arrays["positions"]) == len(arrays["values"]):
         raise DataError("it is damaged: its parts do not fit together")
-    return MappedImages(offsets, arrays["positions"], arrays["values"], path, identity)
+    return MappedImages(offsets, arrays["positions"], arrays["values"], path, str(checksum))
 
 
 def _say(line: str) -> None:

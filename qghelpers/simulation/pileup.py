@@ -5,23 +5,24 @@ that some thousands suffice for any number of jets. Out-of-time pile-up and the 
 vertices along the beam are not simulated.
 """
 
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 from joblib import delayed
-from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from qghelpers.data import cache
 from qghelpers.data.checks import DataError, reason
 from qghelpers.data.hdf5 import replacing
+from qghelpers.locks import locked
 from qghelpers.simulation import pythia
 from qghelpers.simulation.detector import ETA_MAX
 from qghelpers.simulation.particles import Particles
@@ -75,17 +76,35 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     pythia.require()
     content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    folder = os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")
-    path = Path(os.path.expanduser(folder)) / name
-    particles = _read(path)
-    if particles is None:
-        what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
-        tqdm.write(f"{what}, once; it takes half a minute", file=sys.stderr)
-        starts = range(0, INTERACTIONS, BLOCK)
-        blocks = run(map(delayed(_block), starts)) if run else map(_block, starts)
-        particles = Particles.join(list(blocks))
-        _write(path, particles)
+    if (folder := cache.folder_of_user()) is None:
+        particles = _make(run)
+        _say_not_kept(cache.NO_HOME)
+    else:
+        particles = _kept(folder / name, run)
     return Pool(particles, np.searchsorted(particles.event, np.arange(INTERACTIONS + 1)))
+
+
+def _kept(path: Path, run: Callable[[Iterable], Iterable] | None) -> Particles:
+    """The collisions in the file, which one process makes if it is missing or damaged."""
+    if (particles := _read(path)) is not None:
+        return particles
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        particles = _read(path)  # made by another process meanwhile
+        if particles is None:
+            particles = _make(run)
+            _write(path, particles)
+    return particles
+
+
+def _make(run: Callable[[Iterable], Iterable] | None) -> Particles:
+    """All collisions of the pool, newly simulated; see `load_pool`."""
+    what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
+    tqdm.write(f"{what}, once; it takes half a minute", file=sys.stderr)
+    starts = range(0, INTERACTIONS, BLOCK)
+    blocks = run(map(delayed(_block), starts)) if run else map(_block, starts)
+    return Particles.join(list(blocks))
 
 
 def _block(start: int) -> Particles:
@@ -114,18 +133,18 @@ def _write(path: Path, particles: Particles) -> None:
     """Store the pool; if that cannot be done, say so: it will be made again the next time."""
     arrays = vars(particles)
     try:
-        if path.parts[0] == "~":
-            raise OSError("there is no home folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file(arrays, temporary, {"checksum": _checksum(arrays)})
     except (OSError, DataError, SafetensorError) as error:
-        tqdm.write(
-            f"the collisions cannot be kept in {path.parent} ({reason(error.__cause__ or error)}): "
-            "they are made anew every time; to keep them, set QGHELPERS_CACHE to a folder that you "
-            "can write to",
-            file=sys.stderr,
-        )
+        _say_not_kept(f"{path.parent}: {reason(error.__cause__ or error)}")
+
+
+def _say_not_kept(why: str) -> None:
+    tqdm.write(
+        f"the collisions cannot be kept ({why}): they are made anew every time; to keep them, set "
+        "QGHELPERS_CACHE to a folder that you can write to",
+        file=sys.stderr,
+    )
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder, check_contract, description
-from qghelpers.training import distributed, runs
-from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
+from qghelpers.training import distributed, owners, runs
+from qghelpers.training.engine import PROBE_BATCH, Engine, compiler_named, kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
@@ -31,6 +31,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = True,
     engine: Engine | None = None,
     save_every: float = 60.0,
     watch: Sequence[Callable[[runs.History], None]] = (),
@@ -47,9 +48,10 @@ def fit(
         train, validation: disjoint jets; only the first change weights.
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
-        out: run folder to fill, see `runs`; an earlier run in it is replaced.
+        out: run folder to fill, see `runs`; no other training may use it meanwhile.
         resume: continue the run in `out`, with the result of one that was never interrupted; from
             the start if nothing was saved yet.
+        overwrite: replace an earlier run in `out`; else, it is an error that there is one.
         engine: where and how to compute; what is fastest here unless given.
         save_every: seconds after which the state is saved within an epoch.
         watch: called after each epoch with the history so far, such as `qghelpers.LossCurve`.
@@ -78,7 +80,7 @@ def fit(
     config = configuration(model, train, validation, recipe, seed, **notes)
     before = runs.load_resume_state(out, config) if resume else None
     engine = (engine or Engine()).with_recorded_choices(before["engine"] if before else {})
-    with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):
+    with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]), ExitStack() as stack:
         sample = train.images(slice(min(recipe.batch_size, PROBE_BATCH)))
         fabric, engine = start(engine, model, sample, recipe.epochs * len(train))
         first = fabric.global_rank == 0
@@ -87,26 +89,31 @@ def fit(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: take a larger batch_size"
             )
+        if out is not None:
+            _occupy(fabric, Path(out), stack, None if before else config, overwrite and not resume)
         if before is None:
-            if out is not None:
-                runs.on_first_process(fabric, runs.start, Path(out), config)
             if resume and first:
                 tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
             model.prepare(train)
-        else:
-            runs.on_first_process(fabric, runs.remove_partial_files, Path(out))
         if fabric.device.type != "cpu":  # dense images are then made where they are needed
             train, validation = train.to(fabric.device), validation.to(fabric.device)
         torch.manual_seed(seed)
         training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:
             runs.load_state(training, before)
-        saver = Saver(training, None if out is None else Path(out), save_every)
+        saver = Saver(training, None if out is None else Path(out), save_every, config)
         try:
             _run(training, saver, watch if first else (), progress and first)
         finally:
             model.to("cpu").eval()
     return training.history
+
+
+def _occupy(fabric, folder: Path, stack: ExitStack, config: dict | None, overwrite: bool) -> None:
+    """Hold a run folder until the stack is closed; with a configuration, a new run begins there."""
+    runs.on_first_process(fabric, owners.hold, folder, stack)
+    if config is not None:
+        runs.on_first_process(fabric, runs.start, folder, config, overwrite)
 
 
 def configuration(
@@ -134,12 +141,13 @@ def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress
     model, recipe = training.model, training.recipe
     several = training.fabric.world_size > 1
     shared = distributed.batch_norm_over_processes(model) if several else nullcontext()
+    compiling = compiler_named(training.engine)
     good = copy.deepcopy(model.state_dict())
     done = min(training.batch * recipe.batch_size, len(training.train))
     done += len(training.history) * len(training.train)
     bar = Bar(recipe, len(training.train), done, progress)
     try:
-        with interruptible() as interruption, bar, shared:
+        with interruptible() as interruption, bar, shared, compiling:
             callbacks = FitCallbacks(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
                 bar.epoch(training.epoch(callbacks))
@@ -207,8 +215,11 @@ class FitCallbacks(Callbacks):
 class Saver:
     """Puts a training into its run folder: at each epoch's end, and in between by the clock."""
 
-    def __init__(self, training: Training, folder: Path | None, every: float) -> None:
+    def __init__(
+        self, training: Training, folder: Path | None, every: float, config: dict | None = None
+    ) -> None:
         self._training, self.folder, self._every = training, folder, every
+        self._config = config
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
@@ -222,8 +233,9 @@ class Saver:
             self._last = time.monotonic()
 
     def _save(self, epoch_done: bool) -> None:
-        training = self._training
-        state = runs.state_of(training)
+        training, config = self._training, self._config
+        runs.refuse_if_taken(self.folder, config)
+        state = runs.state_of(training, config)
         broken = [n for n, weight in state["model"].items() if not weight.isfinite().all()]
         if broken:
             epoch = len(training.history) + (not epoch_done)
@@ -232,7 +244,7 @@ class Saver:
                 f"{training.batch}: lower the learning rate; what was saved before is kept"
             )
         if epoch_done:
-            runs.save_epoch(self.folder, training.model, training.history)
+            runs.save_epoch(self.folder, training.model, training.history, config)
         runs.save_checkpoint(self.folder, state)
 
 

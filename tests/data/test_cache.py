@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from qghelpers import DataError, load_jets
+from qghelpers import DataError, load_jets, locks
 from qghelpers.data import cache, reading
 from qghelpers.data.checks import reason
 
@@ -144,6 +144,39 @@ def test_a_process_is_sent_a_name_instead_of_the_pixels(path):
     np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), jets.images())
 
 
+def test_a_cache_that_is_made_anew_while_it_is_in_use(path):
+    """A process that starts later gets the same images, or is told that they are others."""
+    jets = load_jets(path)
+    before, sent = jets.images(), pickle.dumps(jets._images)
+    os.utime(path)  # the file is copied again, or only touched
+    load_jets(path)
+    np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), before)
+    with h5py.File(path, "r+") as file:
+        file["X_jets"][3] = 0
+    load_jets(path)
+    np.testing.assert_array_equal(jets.images(), before)  # the old cache is still mapped
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+    cache_of(path).unlink()
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+
+
+def test_a_cache_that_another_process_makes_meanwhile_is_not_made_again(path, monkeypatch):
+    load_jets(path)
+    content = cache_of(path).read_bytes()
+    cache_of(path).unlink()
+
+    @contextmanager
+    def other(which):
+        which.write_bytes(content)
+        yield
+
+    monkeypatch.setattr(cache, "locked", other)
+    monkeypatch.setattr(cache, "read_blocks", None)  # would fail
+    assert right(path)
+
+
 def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
     path, tmp_path, monkeypatch, capfd
 ):
@@ -239,35 +272,20 @@ def test_a_cache_that_cannot_be_kept_here_is_kept_there_else_nowhere(
 def test_where_nothing_can_be_locked_the_cache_is_made_all_the_same(
     path, monkeypatch, capfd, error
 ):
-    class Lock:
-        def __init__(self, *_, **__):
-            pass
+    def refuse(*_, **__):
+        raise error
 
-        def acquire(self, timeout):
-            raise error
-
-    monkeypatch.setattr(cache, "FileLock", Lock)
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
     assert right(path)
     assert cache_of(path).is_file()
     assert said(capfd) == ""
 
 
-def test_a_lock_that_is_never_given_back_is_not_waited_for(path, monkeypatch, capfd):
-    monkeypatch.setattr(cache, "LONGEST_WAIT", 0.1)
-    started = time.monotonic()
-    with cache._locked(cache_of(path)):
-        assert right(path)
-    assert time.monotonic() - started < 25
-    assert cache_of(path).is_file()
-    assert said(capfd) == ""
-
-
-def test_without_a_home_and_a_folder_for_temporary_files(path, monkeypatch, capfd):
+def test_without_a_home_folder(path, monkeypatch, capfd):
     monkeypatch.setattr(cache, "user_cache_path", lambda _: Path("~/.cache/qghelpers"))
+    monkeypatch.setattr(cache.os.path, "expanduser", str)
     monkeypatch.chdir(path.parent)
-    with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "gettempdir", refusing)
-        assert right(path)
+    assert right(path)
     assert said(capfd) == ""
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
     cache_of(path).unlink()
@@ -279,6 +297,9 @@ def test_without_a_home_and_a_folder_for_temporary_files(path, monkeypatch, capf
     monkeypatch.setattr(cache, "_write", refusing_here)
     assert right(path)
     assert "QGHELPERS_CACHE" in said(capfd)
+    monkeypatch.setenv("QGHELPERS_CACHE", "~/mine")
+    assert right(path)
+    assert "no home folder" in said(capfd)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -331,15 +352,6 @@ def process(path: Path, script: str = SCRIPT) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_at_once(path):
-    running = [process(path) for _ in range(3)]
-    printed = {done.communicate()[0] for done in running}
-    assert [done.returncode for done in running] == [0, 0, 0]
-    assert len(printed) == 1
-    assert right(path)
-    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
-
-
 SLOW = (
     """
 import sys, time
@@ -356,6 +368,26 @@ cache.read_blocks = slow
 )
 
 
+def test_two_processes_at_once(path):
+    """While one makes the cache, the others wait; it is made once, and all are right."""
+    go = path.with_suffix(".go")
+    until_told = f"while not __import__('os').path.exists({str(go)!r}): time.sleep(0.1)"
+    slow = SLOW.replace("time.sleep(100)", until_told)
+    first = process(path, slow)
+    assert first.stdout.readline() == "a block\n"
+    others = [process(path) for _ in range(2)]
+    for other in others:
+        assert other.stderr.readline().endswith("waiting for it\n")
+    go.touch()
+    printed = {done.communicate()[0] for done in (first, *others)}
+    assert [done.returncode for done in (first, *others)] == [0, 0, 0]
+    assert len(printed) == 1
+    assert right(path)
+    go.unlink()
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
+
+
+@pytest.mark.posix
 def test_a_killed_conversion_leaves_nothing_that_is_taken_for_good(path, capfd):
     running = process(path, SLOW)
     assert running.stdout.readline() == "a block\n"

@@ -1,7 +1,6 @@
 """A training that is killed, for real and at the worst moments, ends as if nothing had happened."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 import qghelpers as qg
 
+resource = pytest.importorskip("resource", reason="signals and limits are POSIX")
 OPTIONS = ["--limit", "160", "--epochs", "2", "--batch-size", "16"]
 OPTIONS += ["--precision", "32-true", "--no-compile"]
 

@@ -1,10 +1,12 @@
 """The pool of minimum-bias collisions: made once, checked, drawn from fairly."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qghelpers.data import cache
 from qghelpers.simulation import pileup
 from qghelpers.simulation.detector import Particles
 
@@ -89,6 +91,24 @@ def test_the_pool_is_made_once(own_cache, capsys):
     assert capsys.readouterr().err.count("once; it takes") == 1
 
 
+def test_a_pool_that_another_process_makes_meanwhile_is_not_made_again(own_cache, monkeypatch):
+    folder, made = own_cache
+    expected = pileup.load_pool()
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    made.clear()
+
+    @contextmanager
+    def other(which):
+        which.write_bytes(content)
+        yield
+
+    monkeypatch.setattr(pileup, "locked", other)
+    np.testing.assert_array_equal(pileup.load_pool().particles.pt, expected.particles.pt)
+    assert made == []
+
+
 @pytest.mark.parametrize("change", [b"", b"x" * 1000, None])
 def test_a_damaged_pool_is_made_again(own_cache, change):
     folder, made = own_cache
@@ -109,8 +129,8 @@ def test_a_cache_folder_that_cannot_be_written_costs_only_time(own_cache, monkey
     folder.write_text("a file where the folder should be")
     if "home" in why:
         monkeypatch.delenv("QGHELPERS_CACHE")
-        monkeypatch.setattr(pileup, "user_cache_path", lambda _: Path("~/.cache/qghelpers"))
-        monkeypatch.setattr(pileup.os.path, "expanduser", str)
+        monkeypatch.setattr(cache, "user_cache_path", lambda _: Path("~/.cache/qghelpers"))
+        monkeypatch.setattr(cache.os.path, "expanduser", str)
     for _ in range(2):
         assert len(pileup.load_pool()) == pileup.INTERACTIONS
         said = capfd.readouterr().err.splitlines()[-1]
