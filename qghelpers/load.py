@@ -74,10 +74,8 @@ def load_jets(
         ValueError: `limit` is below 1, or `channels` are not Tracks, ECAL and HCAL.
     """
     channels = tuple(channels)
-    limit, seed = (
-        limit if limit is None else whole_number("limit", limit),
-        whole_number("seed", seed),
-    )
+    limit = limit if limit is None else whole_number("limit", limit)
+    seed = whole_number("seed", seed)
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}: ask for one jet at least")
     if seed < 0:
@@ -98,7 +96,7 @@ def load_jets(
         origin=finding.origin(paths),
     )
     if len(paths) > 1 or np.isfinite([jets.pt, jets.mass]).all():
-        _tie_copies(jets)
+        _tie_copies(jets, len(paths))
     _warn_of_labels(jets)
     if path is None:
         tqdm.write(finding.opened(paths[0]))
@@ -194,12 +192,18 @@ def _check_pixels(
     )
 
 
-def _tie_copies(jets: JetImages) -> None:
-    """Give jets that are there more than once the same `twin`, and say so."""
-    columns = jets.labels, jets.pt, jets.mass
-    if not np.isfinite(columns).all():
-        columns = jets.labels, *jets.sums().T
-    first = first_equal(*columns)
+def _tie_copies(jets: JetImages, files: int) -> None:
+    """Give jets that are there more than once the same `twin`, and say so.
+
+    Copies have the same label, pT and mass. Where more jets share these than there are files, pT
+    and mass may be rounded, or not known: then copies have the same energies in each channel, too.
+    """
+    known = [column for column in (jets.pt, jets.mass) if np.isfinite(column).all()]
+    first = first_equal(jets.labels, *known)
+    shared = np.bincount(first, minlength=len(first))
+    if shared.max() > files:
+        alike = np.flatnonzero(shared[first] > 1)
+        first[alike] = alike[first_equal(first[alike], *jets[alike].sums().T)]
     copies = np.flatnonzero(jets.twin[first] != jets.twin)
     if len(copies):
         same = np.arange(jets.twin.max() + 1)
@@ -207,7 +211,8 @@ def _tie_copies(jets: JetImages) -> None:
         jets.twin = same[jets.twin]
         tqdm.write(
             f"WARNING: {len(copies)} of the {len(jets)} jets of {jets.origin} are copies of others "
-            "(same label, pT and mass): give each file once; split() keeps copies together",
+            "(same label, pT and mass, or the same energies): give each file once; split() keeps "
+            "copies together",
             file=sys.stderr,
         )
 

@@ -77,6 +77,11 @@ def explain(path: str | Path, error: BaseException) -> tuple[str, str]:
             "wait until it is closed there; if no program writes to it, set the environment "
             "variable HDF5_USE_FILE_LOCKING=FALSE",
         )
+    if "already open for write" in text:
+        return (
+            "a program is writing it, or was killed while it did",
+            "close it there; if no program has it open, `h5clear -s FILE` frees it",
+        )
     if isinstance(error, PermissionError):
         return reason(error), "ask its owner for the right to read it, or copy it"
     if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE, errno.ENOTCONN):

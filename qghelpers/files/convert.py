@@ -209,6 +209,8 @@ def _labels(
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and values.shape[1] == 2 and labels is not None:
+        if not (np.sort(values, axis=1) == [0, 1]).all():
+            raise DataError(f"{path}: y has two columns, but not one 1 and one 0 for each jet")
         values = values.argmax(axis=1)
     if values.ndim != 1:
         raise DataError(
@@ -226,6 +228,8 @@ def _labels(
         given = {"gluon": "gluon", "quark": "quark"} | dict(labels or {})
         given = {name: value.lower() for name, value in given.items()}
         known = np.zeros(len(values), bool)
+    if given["gluon"] == given["quark"]:
+        raise ValueError(f"gluon and quark are both {given['quark']}: give each its own label")
     meanings = [(given["gluon"], layout.GLUON), (given["quark"], layout.QUARK)]
     if neither:
         meanings.append((layout.NEITHER, layout.NEITHER))

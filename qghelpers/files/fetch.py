@@ -14,6 +14,7 @@ import requests
 from qghelpers.data import checks, hdf5, layout
 from qghelpers.data.checks import DataError, reason
 from qghelpers.data.reading import read_blocks
+from qghelpers.locks import locked
 
 __all__ = ["ADDRESSES", "fetch"]
 
@@ -33,8 +34,9 @@ def fetch(path: str | Path, addresses: Sequence[str] = ADDRESSES) -> bool:
     """Download a file of jets to `path`; False if it is there already.
 
     What has come is kept beside it, under a name of its own, and continued after a broken
-    connection or by the next call. The file gets its name once it is complete and holds jet
-    images; as many as the public file, if it has that file's name.
+    connection or by the next call; a second process waits for the first. The file gets its name
+    once it is complete and holds jet images; as many as the public file, if it has that file's
+    name.
 
     Args:
         path: where the file is wanted.
@@ -45,17 +47,32 @@ def fetch(path: str | Path, addresses: Sequence[str] = ADDRESSES) -> bool:
             has its name.
     """
     path = Path(path).expanduser()
-    if path.exists():
-        try:
-            _check(path, path.name)
-        except DataError as error:
-            raise DataError(f"{path} is there, but {error}: move it away, and try again") from error
-        return False
+    if path.is_dir():
+        file = path / layout.PUBLIC_FILE
+        raise DataError(f"{path} is a folder: name the file that is wanted there, such as {file}")
+    with locked(path):
+        if path.exists():
+            _check_what_is_there(path)
+            return False
+        _fetch_from_any(path, addresses)
+    return True
+
+
+def _check_what_is_there(path: Path) -> None:
+    try:
+        _check(path, path.name)
+    except (DataError, OSError) as error:
+        why = reason(error)
+        raise DataError(f"{path} is there, but {why}: move it away, and try again") from error
+
+
+def _fetch_from_any(path: Path, addresses: Sequence[str]) -> None:
+    """Download from the first address that gives such a file."""
     failures = []
     for address in addresses:
         try:
             _fetch(path, address)
-            return True
+            return
         except DataError as error:
             failures.append(f"{address}: {error}")
     raise DataError(

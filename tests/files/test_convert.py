@@ -170,6 +170,12 @@ IMPOSSIBLE = {
     "labels 1 and 2": ({"y": lambda y: y + 1}, [], "neither gluon nor quark (2.0): say"),
     "other words": ({"y": lambda y: y.astype("S")}, [], "neither gluon nor quark (0.0, 1.0): say"),
     "two columns": ({"y": one_hot}, [], "--labels gluon=COLUMN quark=COLUMN"),
+    "two columns of shares": (
+        {"y": lambda y: np.full((len(y), 2), 0.5)},
+        ["--labels", "gluon=0", "quark=1"],
+        "not one 1 and one 0 for each jet",
+    ),
+    "one value for both": ({}, ["--labels", "gluon=1", "quark=1"], "gluon and quark are both 1"),
     "pt of another length": ({"pt": lambda pt: pt[:9]}, [], "pt must be one number a jet"),
 }
 

@@ -14,6 +14,7 @@ from qghelpers.__main__ import main
 from qghelpers.data import reading
 from qghelpers.files import fetch as fetching
 from qghelpers.files.fetch import fetch
+from qghelpers.locks import locked
 
 
 @pytest.fixture
@@ -227,6 +228,41 @@ def test_another_file_of_that_name_is_not_replaced(site, good, tmp_path, capfd):
     assert main(["fetch", str(path), "--url", f"{site.url}/jets"]) == 2
     assert "is there, but it is a text that begins with 'my notes'" in capfd.readouterr().err
     assert path.read_text() == "my notes"
+
+
+def test_a_folder_is_no_name_for_a_file(tmp_path, capfd):
+    (tmp_path / "data").mkdir()
+    assert main(["fetch", str(tmp_path / "data")]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "is a folder: name the file" in line
+    assert str(tmp_path / "data" / layout.PUBLIC_FILE) in line
+
+
+def test_what_is_there_and_cannot_be_read_costs_one_line(good, tmp_path, capfd, monkeypatch):
+    (tmp_path / "jets.hdf5").write_bytes(good)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fetching, "_check", refuse)
+    assert main(["fetch", str(tmp_path / "jets.hdf5")]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "jets.hdf5 is there, but Permission denied: move it away" in line
+
+
+def test_of_two_at_once_one_downloads(site, good, tmp_path, capfd):
+    site.pages["/jets"] = good
+    target, came = tmp_path / "jets.hdf5", []
+    second = threading.Thread(target=lambda: came.append(fetch(target, [f"{site.url}/jets"])))
+    with locked(target):
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        target.write_bytes(good)
+    second.join()
+    assert came == [False]
+    assert site.asked == []
+    assert "waiting for it" in capfd.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_to(site, good, tmp_path, capfd):

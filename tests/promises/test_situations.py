@@ -7,6 +7,7 @@ said then; RIGHT means that the images are those of the file.
 import gzip
 import io
 import pickle
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -384,6 +385,28 @@ def test_the_same_jets_in_two_files_do_not_end_in_train_and_test(sample_file, tm
     jets = load_jets(paths)
     assert "20 of the 80 jets of a.hdf5, b.hdf5 are copies" in capfd.readouterr().err
     assert len(set(jets.twin)) == 60
+
+
+@pytest.mark.parametrize("pt", [np.zeros(24), np.full(24, 100.0), np.arange(24) // 4])
+def test_jets_are_no_copies_because_pt_and_mass_are_rounded_or_not_known(tmp_path, good, capfd, pt):
+    path, other = tmp_path / "jets.hdf5", tmp_path / "other.hdf5"
+    write(path, good, pt=pt, m0=np.zeros(24))
+    jets = load_jets(path)
+    assert capfd.readouterr().err == ""
+    assert jets.twin.tolist() == list(range(24))
+    write(other, {key: values[:5] for key, values in good.items()}, pt=pt[:5], m0=np.zeros(5))
+    jets = load_jets([path, other])
+    assert "5 of the 29 jets of jets.hdf5, other.hdf5 are copies" in capfd.readouterr().err
+    assert jets.twin[24:].tolist() == jets.twin[:5].tolist()
+
+
+def test_a_file_whose_writer_has_not_closed_it(tmp_path):
+    path = tmp_path / "jets.hdf5"
+    writer = "import h5py, os, sys; file = h5py.File(sys.argv[1], 'w', libver='latest'); "
+    writer += "file.flush(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", writer, str(path)], check=True)
+    with pytest.raises(DataError, match=r"is writing it, or was killed.*close it.*h5clear -s FILE"):
+        load_jets(path)
 
 
 def test_without_pt_and_mass_they_are_not_known(tmp_path, good, capfd):
