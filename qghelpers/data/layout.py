@@ -53,7 +53,7 @@ PUBLIC_MEAN = {GLUON: (8.1e-5, 4.9e-5, 2.9e-5), QUARK: (7.9e-5, 5.3e-5, 3.3e-5)}
 PUBLIC_LARGEST = {GLUON: (756.6, 4.10, 0.431), QUARK: (307.2, 9.33, 0.433)}  # GeV/100
 PUBLIC_PT = (70.4, 337.1)  # GeV, range in a copy of the same jets in another format
 
-# Mean pixels of simulated jets are 0.4 (70 GeV, no pile-up) to 7 times (1 TeV) the public ones.
+# Mean pixels of simulated jets are 0.4 (70 GeV, no pile-up) to 12 times (1.4 TeV) the public ones.
 UNITS_FACTOR = 20  # a channel that is more than this times as bright, or as faint, is refused
 FEW_JETS = 20  # with fewer, channels are judged together
 MIN_LIT_RATIO = 1.5  # lit pixels of ECAL to those of Tracks, which is 3 or more in all samples
