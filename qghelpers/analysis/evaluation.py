@@ -80,7 +80,7 @@ def evaluate(
 
 
 def _say_if_unchecked(config: dict, jets: JetImages) -> None:
-    """Say that the jets of another file are taken for unseen: of its own, a run knows a hash."""
+    """Say that the jets of another file are taken for unseen: a run keeps one hash of its own."""
     if jets.source != config["source"]:
         tqdm.write(
             f"{jets.origin or 'this file'} is not the file of the run, so all of its jets are "

@@ -173,7 +173,7 @@ def check(file: h5py.File, path: Path) -> None:
             columns = columns if key == "y" and data.shape == (len(images), 2) else ""
             raise DataError(
                 f"{path}: {key} has shape {data.shape} but X_jets holds {len(images)} jets: "
-                f"every dataset needs one entry a jet{columns}"
+                f"every dataset needs one entry per jet{columns}"
             )
         bad = np.flatnonzero(~np.isfinite(data[:]))
         if len(bad):

@@ -197,7 +197,7 @@ def _in_public_layout(
     columns = {key: values for key, values in part.items() if key not in ("X_jets", "y")}
     for key, values in columns.items():
         if values.dtype.kind not in "iufb" or values.shape != (len(images),):
-            raise DataError(f"{path}: {key} must be one number a jet")
+            raise DataError(f"{path}: {key} must be one number per jet")
     y = _labels(part["y"], path, labels, neither="process" in part)
     return {"X_jets": images, "y": y, **columns}
 

@@ -176,7 +176,7 @@ IMPOSSIBLE = {
         "not one 1 and one 0 for each jet",
     ),
     "one value for both": ({}, ["--labels", "gluon=1", "quark=1"], "gluon and quark are both 1"),
-    "pt of another length": ({"pt": lambda pt: pt[:9]}, [], "pt must be one number a jet"),
+    "pt of another length": ({"pt": lambda pt: pt[:9]}, [], "pt must be one number per jet"),
 }
 
 

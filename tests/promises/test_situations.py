@@ -241,7 +241,7 @@ SITUATIONS = {
     "two columns": (
         THEIRS,
         replace("y", lambda y: np.eye(2)[y.astype(int)]),
-        "one entry a jet",
+        "one entry per jet",
         "--labels gluon=COLUMN quark=COLUMN`",
     ),
     "NaN in pt": (

@@ -227,8 +227,8 @@ STRANGE = {
         lambda path, good: write(path, {k: v[:0] for k, v in good.items()}, images={}),
         "holds no jets",
     ),
-    "labels too short": (replace("y", lambda y: y[:-1]), "one entry a jet"),
-    "labels as column": (replace("y", lambda y: y[:, None]), "one entry a jet"),
+    "labels too short": (replace("y", lambda y: y[:-1]), "one entry per jet"),
+    "labels as column": (replace("y", lambda y: y[:, None]), "one entry per jet"),
     # types
     "labels as integers": (replace("y", lambda y: y.astype(int)), RIGHT),
     "labels as truth": (replace("y", lambda y: y > 0), RIGHT),
