@@ -13,7 +13,7 @@ from tqdm import tqdm
 from qghelpers.analysis import baselines, latent, metrics
 from qghelpers.analysis import observables as physics
 from qghelpers.data.hdf5 import DataError
-from qghelpers.data.jets import JetImages, joined
+from qghelpers.data.jets import JetImages, first_equal, joined
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.distributions import Prior
 from qghelpers.training import recipes, runs
@@ -46,15 +46,18 @@ def evaluate(
         training jets.
 
     Raises:
-        qghelpers.DataError: a run or a file cannot be used.
+        qghelpers.DataError: a run or a file cannot be used, or some of `jets` are among the
+            training jets in `fit_on`.
     """
     folder = Path(folder)
     model, config = runs.load_run(folder), runs.read_config(folder)
     _advise_reference(config, [name_of(run) for run in (*beside, folder)])
     if fit_on is None:
         train, test = held_out(folder, jets)
+        _say_if_unchecked(config, jets)
     else:
         train, test = held_out(folder, fit_on)[0], jets
+        _refuse_seen(folder, train, test)
     models, seconds = _baselines(model, train)
     for run in (*beside, folder):
         name = name_of(run)
@@ -74,6 +77,28 @@ def evaluate(
         table[name] = metrics.distances(truth, sample, paired=False)
     runs.write_json(folder / "metrics.json", {"test_jets": len(test), "table": table})
     return table
+
+
+def _say_if_unchecked(config: dict, jets: JetImages) -> None:
+    """Say that the jets of another file are taken for unseen: a run keeps one hash of its own."""
+    if jets.source != config["source"]:
+        tqdm.write(
+            f"{jets.origin or 'this file'} is not the file of the run, so all of its jets are "
+            "taken for unseen; with --fit-on and the run's own file, that is checked",
+            file=sys.stderr,
+        )
+
+
+def _refuse_seen(folder: Path, train: JetImages, jets: JetImages) -> None:
+    """Raise a DataError if some jets have the label and the energies of training jets."""
+    both = [np.concatenate([part.labels for part in (train, jets)])]
+    both.extend(np.concatenate([part.sums() for part in (train, jets)]).T)
+    seen = int((first_equal(*both)[len(train) :] < len(train)).sum())
+    if seen:
+        raise DataError(
+            f"{folder} was trained on {seen} of the {len(jets)} jets of {jets.origin}: give jets "
+            "that it has not seen, or its own file alone, of which the test part is used"
+        )
 
 
 def _advise_reference(config: dict, names: list[str]) -> None:

@@ -16,7 +16,7 @@ ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 FLOORS = [
     {"locks"},
     {"data"},
-    {"simulation", "networks", "plots"},
+    {"files", "simulation", "networks", "plots"},
     {"training"},
     {"analysis"},
     {"load", "widgets", "__main__"},

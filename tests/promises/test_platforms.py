@@ -136,7 +136,7 @@ def text_calls(path: Path):
             if (
                 name == "open"
                 and function != "os.open"
-                and not any(f"'{kind}'" in mode for kind in ("rb", "wb", "r+b"))
+                and not any(f"'{kind}'" in mode for kind in ("rb", "wb", "ab", "r+b"))
             ):
                 yield node
 
