@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from qghelpers.data import cache
+from qghelpers import data  # its cache, which takes seconds to import, only when it is needed
 from qghelpers.data.checks import DataError, reason
 from qghelpers.data.hdf5 import replacing
 from qghelpers.locks import locked
@@ -76,9 +76,9 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     pythia.require()
     content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    if (folder := cache.folder_of_user()) is None:
+    if (folder := data.cache.folder_of_user()) is None:
         particles = _make(run)
-        _say_not_kept(cache.NO_HOME)
+        _say_not_kept(data.cache.NO_HOME)
     else:
         particles = _kept(folder / name, run)
     return Pool(particles, np.searchsorted(particles.event, np.arange(INTERACTIONS + 1)))

@@ -39,6 +39,7 @@ def test_for_jet_in_jets(jets):
     assert list(some[[]]) == []
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_data_loader_takes_jets(jets, workers):
     some = jets[100:110]
