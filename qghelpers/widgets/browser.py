@@ -1,0 +1,267 @@
+"""Browse jets in the page: all pixels go into the output once, and no kernel is needed after that.
+
+`browser.js` draws them. The output also has a static picture, for where scripts do not run: on
+GitHub, in a notebook that is not trusted, in a PDF.
+"""
+
+import html
+import json
+import re
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from qghelpers import pictures
+from qghelpers.analysis import observables
+from qghelpers.data import layout
+from qghelpers.data.jets import JetImages
+from qghelpers.widgets.sliders import slider
+
+MOST = 200  # jets, unless more are asked for: a page of about a quarter of a megabyte
+SHARE = 0.9  # of the jets whose brightest pixel lies within the colour scale
+ON_SHEET = 8  # jets in the static picture
+KINDS = {layout.GLUON: "gluon", layout.QUARK: "quark"}
+
+Rows = Mapping[str, Tensor | np.ndarray | JetImages]
+
+
+class Browser:
+    """What `browse` shows, as a page and as a static picture.
+
+    Attributes:
+        html: the whole widget, to be put into any page.
+        picture: a PNG; empty if there is nothing to show.
+        alt: what the picture shows, in words.
+    """
+
+    def __init__(self, html: str, text: str, picture: bytes = b"", alt: str = "") -> None:
+        self.html, self.picture, self.alt, self._text = html, picture, alt, text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        data = {"text/html": self.html, "text/plain": self._text}
+        if self.picture:
+            data["image/png"] = b64encode(self.picture).decode()
+        return data, {"image/png": {"alt": self.alt}} if self.picture else {}
+
+
+def browse(
+    shown: JetImages | Rows | Callable[[int], Figure],
+    count: int = MOST,
+    name: str = "jet",
+    *,
+    jets: JetImages | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    difference: bool = False,
+    half_width: float = 0.6,
+) -> Any:
+    """Browse jets with a slider: in the page, so also when the notebook is opened again.
+
+        qg.browse(jets)
+        qg.browse({"original": test, "reconstruction": images}, 40, difference=True)
+
+    Args:
+        shown: jets; or the title of each row of pictures and its images in GeV/100 with shape
+            `(n, 3, 125, 125)`; or a function that draws a figure for a position from 0 to
+            `count - 1`, which the kernel then has to do for each place where the slider rests.
+        count: at most this many, the first ones.
+        name: of what is browsed.
+        jets: whose labels, pT and mass are told; those in `shown` unless given.
+        columns: further quantities, "name [unit]" and a value for each jet with shape `(n,)`, to
+            tell and to order by.
+        difference: add a row, the last one minus the first.
+        half_width: show this much on each side of the centre at first, in eta and in radians.
+
+    Returns:
+        What a notebook shows. If there is nothing to show, or the parts do not fit together, it
+        shows a line that says so.
+    """
+    if callable(shown):
+        return slider(shown, count, name)
+    try:
+        rows, jets, columns = _collected(shown, count, jets, columns or {})
+    except ValueError as error:
+        line = f'<p role="alert" style="color: #a11">{html.escape(str(error))}</p>'
+        return Browser(line, str(error))
+    data, levels = _page(rows, jets, columns, difference)
+    data |= {"name": name, "half": _half(half_width)}
+    sheet, alt = _sheet(data, levels)
+    text = f"browser of {len(levels)} {name}s"
+    return Browser(_html(data, sheet, alt, text), text, sheet, alt)
+
+
+def _half(half_width: float) -> int:
+    """How many pixels are shown on each side of the one in the centre."""
+    most = layout.IMAGE_SIZE // 2
+    return int(np.clip(round(half_width / layout.PIXEL_WIDTH - 0.5), 1, most))
+
+
+def _collected(
+    shown: JetImages | Rows, count: int, jets: JetImages | None, columns: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], JetImages | None, dict[str, np.ndarray]]:
+    """The first `count` of all: images in GeV with their titles, jets and columns.
+
+    Raises:
+        ValueError: there are none, or the parts do not fit together.
+    """
+    rows = {"": shown} if isinstance(shown, JetImages) else dict(shown)
+    if jets is None:
+        jets = next((row for row in rows.values() if isinstance(row, JetImages)), None)
+    parts = rows | dict(columns) | ({} if jets is None else {"jets": jets})
+    sizes = {title: len(part) for title, part in parts.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{title or 'images'} {size}" for title, size in sizes.items())
+        raise ValueError(f"not as many of each ({listed}): give one value for each jet")
+    if count < 1 or not any(sizes.values()):
+        raise ValueError("no jets to show: the selection is empty")
+    first = slice(count)
+    energies = {}
+    for title, row in rows.items():
+        images = row.images(first) if isinstance(row, JetImages) else torch.as_tensor(row[first])
+        if images.shape[1:] != (len(layout.CHANNELS), layout.IMAGE_SIZE, layout.IMAGE_SIZE):
+            shape = ", ".join(map(str, images.shape[1:]))
+            raise ValueError(
+                f'images with shape ({shape}) in "{title}": they must be (3, 125, 125)'
+            )
+        energies[title] = layout.GEV_PER_UNIT * images.detach().cpu().float().numpy()
+    cut = {title: np.asarray(values)[first] for title, values in columns.items()}
+    return energies, None if jets is None else jets[first], cut
+
+
+def _page(
+    rows: dict[str, np.ndarray],
+    jets: JetImages | None,
+    columns: dict[str, np.ndarray],
+    difference: bool,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What the script needs, and the levels: uint8 with shape `(n, rows, 3, 125, 125)`."""
+    images = list(rows.values())
+    titles = [{"title": title, "signed": False} for title in rows]
+    titles += [{"title": "difference", "signed": True}] * difference
+    levels = np.empty((len(images[0]), len(titles), *images[0].shape[1:]), np.uint8)
+    channels = []
+    for c, channel in enumerate(layout.CHANNELS):
+        energies = np.concatenate([image[:, c] for image in images])
+        shown = pictures.common_scale(energies, SHARE)
+        scale = pictures.Scale(shown.floor, max(float(energies.max()), shown.top))
+        for row, image in enumerate(images):
+            levels[:, row, c] = scale.levels(image[:, c])
+        if difference:
+            levels[:, -1, c] = scale.signed_levels(images[-1][:, c] - images[0][:, c])
+        channels.append(asdict(shown) | {"name": channel, "most": scale.top})
+    lit = [_lit(image) for image in images] + [_lit(images[0])] * difference
+    kinds, kind, columns = _told(len(levels), jets, columns)
+    data = {
+        "size": layout.IMAGE_SIZE,
+        "pixel": layout.PIXEL_WIDTH,
+        "rows": titles,
+        "channels": channels,
+        "kinds": kinds,
+        "kind": kind,
+        "columns": columns,
+        "lit": np.stack(lit, axis=1).tolist(),
+        "palettes": [_text(p.tobytes()) for p in (pictures.ENERGY, pictures.DIFFERENCE)],
+        "levels": _text(zlib.compress(levels.tobytes(), 9)),
+    }
+    return data, levels
+
+
+def _lit(energies: np.ndarray) -> np.ndarray:
+    """Lit pixels in Tracks and ECAL and lit towers in HCAL, int with shape `(n, 3)`."""
+    lit = observables.lit(torch.from_numpy(energies) / layout.GEV_PER_UNIT).sum(dim=(2, 3)).numpy()
+    return np.rint(lit / [1, 1, layout.TOWER_SIZE**2]).astype(int)
+
+
+def _told(
+    count: int, jets: JetImages | None, columns: dict[str, np.ndarray]
+) -> tuple[list[str], list[int], list[dict[str, Any]]]:
+    """The kinds of jets, that of each jet as an index, and the quantities."""
+    kinds, kind = [], [0] * count
+    if jets is not None:
+        named = [KINDS.get(y, str(p)) for y, p in zip(jets.labels, jets.process, strict=True)]
+        kinds = sorted(set(named))
+        kind = [kinds.index(name) for name in named]
+        columns = {"pT [GeV]": jets.pt, "mass [GeV]": jets.mass} | columns
+    told = []
+    for title, values in columns.items():
+        name, unit = re.fullmatch(r"(.*?)\s*(?:\[(.*)\])?", title).groups()
+        rounded = [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
+        told.append({"name": name, "unit": unit or "", "values": rounded})
+    return kinds, kind, told
+
+
+def _text(content: bytes) -> str:
+    return b64encode(content).decode()
+
+
+def _sheet(data: dict[str, Any], levels: np.ndarray) -> tuple[bytes, str]:
+    """A static picture of the first jets, side by side, and what it shows in words."""
+    some, width = levels[:ON_SHEET], 2 * data["half"] + 1
+    middle = slice(layout.IMAGE_SIZE // 2 - data["half"], layout.IMAGE_SIZE // 2 + data["half"] + 1)
+    rows = [(row, c) for row in range(levels.shape[1]) for c in range(levels.shape[2])]
+    figure = Figure(figsize=(1.2 * len(some) + 1.2, 1.2 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    for ax, (row, c) in zip(axes, rows, strict=True):
+        channel, title = data["channels"][c], data["rows"][row]
+        palette = pictures.DIFFERENCE if title["signed"] else pictures.ENERGY
+        strip = palette[_stretched(some[:, row, c, middle, middle], channel, title["signed"])]
+        ax.imshow(np.concatenate(strip.swapaxes(1, 2), axis=1), origin="lower", aspect="equal")
+        ax.set(xticks=[], yticks=[])
+        ax.set_ylabel(f"{title['title']}\n{channel['name']}".strip(), fontsize=8)
+        for edge in range(1, len(some)):
+            ax.axvline(edge * width - 0.5, color="grey", linewidth=0.5)
+    names = [_named(data, jet) for jet in range(len(some))]
+    axes[-1].set_xticks(width * (np.arange(len(some)) + 0.5) - 0.5, names, fontsize=8)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    small = Image.open(buffer).convert("RGB").quantize(128)
+    small.save(buffer := BytesIO(), "PNG", optimize=True)
+    titles = " and ".join(row["title"] for row in data["rows"] if row["title"])
+    listed = "; ".join(name.replace("\n", ", ") for name in names)
+    alt = f"{titles or 'Energy'} in {', '.join(layout.CHANNELS)}, darker for more, of {listed}"
+    return buffer.getvalue(), alt
+
+
+def _named(data: dict[str, Any], jet: int) -> str:
+    """Number, kind and first quantity of a jet, in two lines."""
+    kind = data["kinds"][data["kind"][jet]] if data["kinds"] else ""
+    first = data["columns"][:1]
+    told = [f"{c['name']} {c['values'][jet]} {c['unit']}".strip() for c in first]
+    return "\n".join([f"{data['name']} {jet} {kind}".strip(), *told])
+
+
+def _stretched(levels: np.ndarray, channel: dict[str, Any], signed: bool) -> np.ndarray:
+    """Levels up to `most` as levels up to `top`, which has the darkest colour."""
+    scale = pictures.Scale(channel["floor"], channel["most"])
+    shown = pictures.Scale(channel["floor"], channel["top"])
+    if not signed:
+        return shown.levels(scale.energies(levels))
+    share = np.where(levels > pictures.SIGNED, levels - pictures.SIGNED - 1, levels)
+    size = scale.energies(np.where(share, 1 + 2 * (share.astype(int) - 1), 0))
+    return shown.signed_levels(np.where(levels > pictures.SIGNED, -size, size))
+
+
+def _html(data: dict[str, Any], sheet: bytes, alt: str, text: str) -> str:
+    """The widget: the static picture, the data, the style and the script."""
+    source = files("qghelpers.widgets")
+    content = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    return (
+        f'<div class="qg-browser" role="group" aria-label="{html.escape(text)}" '
+        'data-lm-suppress-shortcuts="true">\n'
+        f'<img src="data:image/png;base64,{_text(sheet)}" alt="{html.escape(alt)}">\n'
+        f'<script type="application/json">{content}</script>\n</div>\n'
+        f"<style>\n{source.joinpath('browser.css').read_text('utf-8')}</style>\n"
+        f"<script>\n{source.joinpath('browser.js').read_text('utf-8')}</script>"
+    )
