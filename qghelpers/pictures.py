@@ -24,7 +24,10 @@ WHITE = np.full((1, 3), 255, np.uint8)
 
 def _colours(name: str, first: float, last: float, count: int) -> np.ndarray:
     """This part of a matplotlib colour map, uint8 with shape `(count, 3)`."""
-    return matplotlib.colormaps[name](np.linspace(first, last, count), bytes=True)[:, :3]
+    known = np.linspace(0, 1, 256)
+    colours, wanted = matplotlib.colormaps[name](known), np.linspace(first, last, count)
+    parts = [np.interp(wanted, known, colours[:, i]) for i in range(3)]  # between its 256, too
+    return np.rint(255 * np.stack(parts, axis=1)).astype(np.uint8)
 
 
 # palettes, uint8 with shape (256, 3), by level

@@ -44,7 +44,7 @@
     // --- controls
     const button = (text, label) =>
       make("button", { type: "button", textContent: text, label, title: label });
-    const back = button("◀", `previous ${name}`), play = button("⏵ play", "play");
+    const back = button("◀", `previous ${name}`), play = button("play", "play");
     const next = button("▶", `next ${name}`);
     const slider = make("input", { type: "range", min: 0, step: 1, label: `browse: ${name}` });
     const box = make("input", { type: "number", min: 0, step: 1, label: `${name} number` });
@@ -255,7 +255,7 @@
     const stop = () => {
       clearInterval(timer);
       timer = null;
-      play.textContent = "⏵ play";
+      play.textContent = "play";
       readout.setAttribute("aria-live", "polite");
     };
     slider.oninput = () => go(Number(slider.value));
@@ -264,7 +264,7 @@
     next.onclick = () => go(position + 1);
     play.onclick = () => {
       if (timer !== null) return stop();
-      play.textContent = "⏸ pause";
+      play.textContent = "pause";
       readout.setAttribute("aria-live", "off");
       timer = setInterval(() => root.isConnected ? go((position + 1) % sequence.length) : stop(), 400);
     };

@@ -29,7 +29,8 @@ from qghelpers.widgets.sliders import slider
 
 MOST = 200  # jets, unless more are asked for: a page of about a quarter of a megabyte
 SHARE = 0.9  # of the jets whose brightest pixel lies within the colour scale
-ON_SHEET = 8  # jets in the static picture
+ON_SHEET = 8  # jets in the static picture, 2 of several rows
+HALF_WIDTHS = (0.6, 0.54)  # of one row and of several, three of which fit a small screen
 KINDS = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
 Rows = Mapping[str, Tensor | np.ndarray | JetImages]
@@ -65,7 +66,7 @@ def browse(
     jets: JetImages | None = None,
     columns: Mapping[str, np.ndarray] | None = None,
     difference: bool = False,
-    half_width: float = 0.6,
+    half_width: float | None = None,
 ) -> Any:
     """Browse jets with a slider: in the page, so also when the notebook is opened again.
 
@@ -82,7 +83,8 @@ def browse(
         columns: further quantities, "name [unit]" and a value for each jet with shape `(n,)`, to
             tell and to order by.
         difference: add a row, the last one minus the first.
-        half_width: show this much on each side of the centre at first, in eta and in radians.
+        half_width: show this much on each side of the centre at first, in eta and in radians;
+            0.6 unless given, a little less of several rows.
 
     Returns:
         What a notebook shows. If there is nothing to show, or the parts do not fit together, it
@@ -96,7 +98,7 @@ def browse(
         line = f'<p role="alert" style="color: #a11">{html.escape(str(error))}</p>'
         return Browser(line, str(error))
     data, levels = _page(rows, jets, columns, difference)
-    data |= {"name": name, "half": _half(half_width)}
+    data |= {"name": name, "half": _half(half_width or HALF_WIDTHS[len(data["rows"]) > 1])}
     sheet, alt = _sheet(data, levels)
     text = f"browser of {len(levels)} {name}s"
     return Browser(_html(data, sheet, alt, text), text, sheet, alt)
@@ -117,9 +119,9 @@ def _collected(
         ValueError: there are none, or the parts do not fit together.
     """
     rows = {"": shown} if isinstance(shown, JetImages) else dict(shown)
+    parts = rows | dict(columns) | ({} if jets is None else {"jets": jets})
     if jets is None:
         jets = next((row for row in rows.values() if isinstance(row, JetImages)), None)
-    parts = rows | dict(columns) | ({} if jets is None else {"jets": jets})
     sizes = {title: len(part) for title, part in parts.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{title or 'images'} {size}" for title, size in sizes.items())
@@ -207,31 +209,53 @@ def _text(content: bytes) -> str:
 
 
 def _sheet(data: dict[str, Any], levels: np.ndarray) -> tuple[bytes, str]:
-    """A static picture of the first jets, side by side, and what it shows in words."""
-    some, width = levels[:ON_SHEET], 2 * data["half"] + 1
-    middle = slice(layout.IMAGE_SIZE // 2 - data["half"], layout.IMAGE_SIZE // 2 + data["half"] + 1)
-    rows = [(row, c) for row in range(levels.shape[1]) for c in range(levels.shape[2])]
-    figure = Figure(figsize=(1.2 * len(some) + 1.2, 1.2 * len(rows) + 0.3), layout="constrained")
-    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for ax, (row, c) in zip(axes, rows, strict=True):
-        channel, title = data["channels"][c], data["rows"][row]
-        palette = pictures.DIFFERENCE if title["signed"] else pictures.ENERGY
-        strip = palette[_stretched(some[:, row, c, middle, middle], channel, title["signed"])]
-        ax.imshow(np.concatenate(strip.swapaxes(1, 2), axis=1), origin="lower", aspect="equal")
-        ax.set(xticks=[], yticks=[])
-        ax.set_ylabel(f"{title['title']}\n{channel['name']}".strip(), fontsize=8)
-        for edge in range(1, len(some)):
-            ax.axvline(edge * width - 0.5, color="grey", linewidth=0.5)
-    names = [_named(data, jet) for jet in range(len(some))]
-    axes[-1].set_xticks(width * (np.arange(len(some)) + 0.5) - 0.5, names, fontsize=8)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    small = Image.open(buffer).convert("RGB").quantize(128)
-    small.save(buffer := BytesIO(), "PNG", optimize=True)
+    """A static picture of the first jets, and what it shows in words."""
+    several = len(data["rows"]) > 1
+    jets = range(min(len(levels), 2 if several else ON_SHEET))
+    names, channels = [_named(data, jet) for jet in jets], range(len(layout.CHANNELS))
+    if several:
+        rows = enumerate(row["title"] for row in data["rows"])
+        strips = {title: [(jet, row, c) for jet in jets for c in channels] for row, title in rows}
+        below = [f"{channel}, {name}" for name in names for channel in layout.CHANNELS]
+    else:
+        strips = {layout.CHANNELS[c]: [(jet, 0, c) for jet in jets] for c in channels}
+        below = names
+    cells = ([_cell(data, levels, *at) for at in strip] for strip in strips.values())
     titles = " and ".join(row["title"] for row in data["rows"] if row["title"])
     listed = "; ".join(name.replace("\n", ", ") for name in names)
     alt = f"{titles or 'Energy'} in {', '.join(layout.CHANNELS)}, darker for more, of {listed}"
-    return buffer.getvalue(), alt
+    return _drawn([np.concatenate(strip) for strip in cells], list(strips), below), alt
+
+
+def _cell(data: dict[str, Any], levels: np.ndarray, jet: int, row: int, c: int) -> np.ndarray:
+    """The centre of an image as colours, uint8 with shape `(eta, phi, 3)`."""
+    first = layout.IMAGE_SIZE // 2 - data["half"]
+    centre = slice(first, first + 2 * data["half"] + 1)
+    signed = data["rows"][row]["signed"]
+    palette = pictures.DIFFERENCE if signed else pictures.ENERGY
+    return palette[_stretched(levels[jet, row, c, centre, centre], data["channels"][c], signed)]
+
+
+def _drawn(strips: list[np.ndarray], titles: list[str], below: list[str]) -> bytes:
+    """Strips of cells, one below the other, as a PNG: a whole number of its pixels for each."""
+    wide, side = strips[0].shape[:2]
+    factor = 2 if side <= 80 else 1
+    left, foot, gap = 50, 34, 6
+    width, height = left + factor * wide + gap, foot + len(strips) * (factor * side + gap)
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    for place, (strip, title) in enumerate(zip(strips, titles, strict=True)):
+        bottom = foot + (len(strips) - 1 - place) * (factor * side + gap)
+        box = left / width, bottom / height, factor * wide / width, factor * side / height
+        ax = figure.add_axes(box, xticks=[], yticks=[])
+        ax.imshow(strip.swapaxes(0, 1), origin="lower", aspect="auto", interpolation="nearest")
+        ax.set_ylabel(title, fontsize=9)
+        for edge in range(side, wide, side):
+            ax.axvline(edge - 0.5, color="grey", linewidth=0.7)
+    ax.set_xticks(side * (np.arange(len(below)) + 0.5) - 0.5, below, fontsize=7)
+    ax.tick_params(length=0)
+    figure.savefig(buffer := BytesIO(), format="png")
+    Image.open(buffer).convert("RGB").quantize(128).save(small := BytesIO(), "PNG", optimize=True)
+    return small.getvalue()
 
 
 def _named(data: dict[str, Any], jet: int) -> str:
