@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -35,6 +35,7 @@ def test_levels_are_logarithms_from_the_floor_to_the_top():
     assert SCALE.levels(np.ones(2, np.float32)).dtype == np.uint8
 
 
+@settings(deadline=None)  # the time that it takes is no matter
 @given(st.lists(st.floats(0.1, 100), min_size=2, max_size=9))
 def test_more_energy_has_never_a_lower_level(energies):
     levels = SCALE.levels(np.sort(energies))

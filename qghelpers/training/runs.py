@@ -265,6 +265,14 @@ def load_resume_state(folder: str | Path | None, config: dict[str, Any]) -> dict
     return load_checkpoint(folder)
 
 
+def is_unfinished(folder: str | Path | None, config: dict[str, Any]) -> bool:
+    """Whether the folder holds a training of this very configuration that has epochs to go."""
+    if folder is None or not (Path(folder) / "config.json").exists():
+        return False
+    epochs = config["recipe"]["epochs"]
+    return read_config(folder) == config and len(read_history(folder)) < epochs
+
+
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Which entries differ, the most telling one first and in few words."""
     if found.get("network") != wanted["network"]:
