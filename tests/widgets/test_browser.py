@@ -75,6 +75,7 @@ def test_jets_of_another_process_are_called_by_it(some):
 def test_rows_have_one_scale_and_a_difference_with_its_sign(some):
     images = some.images()
     half = images / 2
+    half[:, 0, 60] = 0  # fewer lit pixels
     browser = qg.browse({"original": some, "half": half}, difference=True)
     data = data_of(browser)
     levels = levels_of(data)
@@ -88,6 +89,9 @@ def test_rows_have_one_scale_and_a_difference_with_its_sign(some):
     for row, part in enumerate((images, half)):
         np.testing.assert_array_equal(levels[:, row, 1], scale.levels(100 * part[:, 1].numpy()))
     assert set(np.unique(levels[:, 2])) - {0} <= set(range(129, 256))  # too little everywhere
+    original, fewer, _ = np.array(data["lit"]).swapaxes(0, 1)
+    assert fewer[:, 0].sum() < original[:, 0].sum()
+    np.testing.assert_array_equal(original, some.pixel_counts() // [1, 1, 25])
     assert len(data["kinds"]) == 2  # the jets are found among the rows
 
 
