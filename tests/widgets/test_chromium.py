@@ -1,15 +1,12 @@
 """The browsing widget in a real browser: what is seen, and what keys and mouse do.
 
-A page is opened from a file and without a network, as somebody does who was sent it. The pictures
-that the tests leave in `$QGHELPERS_SCREENSHOTS`, if that is set, are there to be looked at.
+A page is opened from a file and without a network, as somebody does who was sent it.
 """
 
 import base64
 import io
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -18,27 +15,7 @@ from PIL import Image
 import qghelpers as qg
 from qghelpers import pictures, widgets
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser: none of {', '.join(NAMES)}")
 WAIT = 120_000  # milliseconds; only a failing test takes as long
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +87,6 @@ def expected_levels(browser, jets, jet: int, channel: int, half: int) -> np.ndar
     centre = slice(62 - half, 63 + half)
     energies = 100 * jets.images([jet])[0, channel, centre, centre].numpy()
     return pictures.Scale(scale["floor"], scale["top"]).levels(energies)
-
-
-def keep(page, name: str) -> None:
-    folder = os.environ.get("QGHELPERS_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
 def test_the_pictures_are_those_of_the_jet_that_is_named(visit, some):
@@ -306,7 +277,7 @@ SCREENS = [(1280, 800, 1), (1920, 1080, 1), (1280, 800, 2), (640, 700, 1.25)]
 
 @pytest.mark.parametrize(("width", "height", "ratio"), SCREENS)
 @pytest.mark.parametrize("several", [False, True])
-def test_nothing_is_clipped_blurred_or_jumps(visit, some, width, height, ratio, several):
+def test_nothing_is_clipped_blurred_or_jumps(visit, keep, some, width, height, ratio, several):
     shown = {"original": some, "half": some.images() / 2} if several else some
     page = visit(qg.browse(shown, difference=several), width, height, ratio)
     keep(page, f"{'rows' if several else 'jets'}-{width}-{ratio}")
@@ -342,7 +313,7 @@ def test_everything_has_a_name(visit, some):
     assert page.get_attribute(".qg-readout", "role") == "status"
 
 
-def test_without_scripts_there_is_a_picture_with_words(visit, some):
+def test_without_scripts_there_is_a_picture_with_words(visit, keep, some):
     browser = qg.browse(some)
     page = visit(browser, scripts=False)
     image = page.get_by_role("img")
