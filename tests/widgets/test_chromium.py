@@ -111,7 +111,7 @@ def test_the_pictures_are_those_of_the_jet_that_is_named(visit, some):
 
 def test_keys_move_it_also_after_a_click(visit, some):
     page = visit(qg.browse(some))
-    page.focus("input[type=range]")
+    page.locator("canvas").first.click()
     steps = (("ArrowRight", 1), ("PageUp", 11), ("PageDown", 1), ("ArrowLeft", 0), ("End", 39))
     for key, jet in (*steps, ("ArrowRight", 39), ("Home", 0), ("ArrowLeft", 0)):
         page.keyboard.press(key)
