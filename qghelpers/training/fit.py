@@ -74,12 +74,7 @@ def fit(
         Stopped: only in a notebook, after all is saved, so that it stops there.
     """
     check_contract(model, train.images(slice(2)))
-    recipe = recipe or DEFAULT_RECIPES.get(model.name) or Recipe()
-    if recipe.batch_size > len(train):
-        raise ValueError(
-            f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "
-            "take a smaller batch_size, or more jets"
-        )
+    recipe = _checked(recipe or DEFAULT_RECIPES.get(model.name) or Recipe(), len(train))
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
     wanted = runs.is_unfinished(out, config) if resume == "auto" else resume
@@ -117,6 +112,16 @@ def fit(
     if stopped and (first or notebook()):
         _tell(stopped, out, resume)
     return training.history
+
+
+def _checked(recipe: Recipe, jets: int) -> Recipe:
+    """The recipe, if its batches are not larger than the number of jets."""
+    if recipe.batch_size > jets:
+        raise ValueError(
+            f"a batch of {recipe.batch_size} is more than the {jets} jets to train on: "
+            "take a smaller batch_size, or more jets"
+        )
+    return recipe
 
 
 def configuration(
