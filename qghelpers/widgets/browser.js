@@ -148,6 +148,11 @@
       box.value = jet;
       if (pinned) hover.textContent = energyText(pinned);
       live.dataset.jet = jet;
+      settle();
+    }
+
+    function settle() { // the pictures stay where they are when a text takes one line less
+      texts.style.minHeight = `${texts.getBoundingClientRect().height}px`;
     }
 
     function go(to) {
@@ -175,6 +180,7 @@
       message.textContent = there ? `${name} ${text} is not among these: choose all ${name}s`
         : `there is no ${name} ${text}: 0 to ${data.kind.length - 1}`;
       box.value = sequence[position];
+      settle();
     }
 
     // --- panels
@@ -225,6 +231,7 @@
     function arrange() { // a whole number of screen pixels for each pixel, as many as there is room for
       const across = panels.length / Math.max(1, sides.length), down = Math.max(1, sides.length);
       side = 2 * Number(part.value) + 1;
+      texts.style.minHeight = "";
       const aside = sides.length ? SIDE : 0;
       const wide = (live.clientWidth - GUTTER - aside - GAP * across) / across;
       const others = controls.offsetHeight + texts.offsetHeight + 44;

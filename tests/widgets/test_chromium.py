@@ -182,6 +182,7 @@ def test_a_number_that_is_not_there_is_a_short_message(visit, some):
         box.press("Enter")
         assert message.inner_text() == f"there is no jet {wrong}: 0 to 39"
         assert jet_shown(page) == 0
+        assert box.input_value() == "0"
     box.fill("39")
     box.press("Enter")
     assert (jet_shown(page), message.inner_text()) == (39, "")
@@ -272,7 +273,7 @@ def test_rows_are_compared_on_one_scale_with_the_sign_of_their_difference(visit,
     np.testing.assert_array_equal(levels_seen(page, 0), full)
 
 
-SCREENS = [(1280, 800, 1), (1920, 1080, 1), (1280, 800, 2), (640, 700, 1.25)]
+SCREENS = [(1280, 800, 1), (1920, 1080, 1), (1280, 800, 2), (850, 700, 1), (640, 700, 1.25)]
 
 
 @pytest.mark.parametrize(("width", "height", "ratio"), SCREENS)
@@ -298,8 +299,11 @@ def test_nothing_is_clipped_blurred_or_jumps(visit, keep, some, width, height, r
     page.focus("input[type=range]")
     for _ in range(5):
         page.keyboard.press("PageUp")
+        page.mouse.move(boxes[0]["x"] + 20, boxes[0]["y"] + 20)
+        assert page.inner_text(".qg-hover").startswith("Tracks")
         assert root.bounding_box() == before
         assert [canvas.bounding_box() for canvas in page.locator("canvas").all()] == boxes
+        page.mouse.move(0, 0)
 
 
 def test_everything_has_a_name(visit, some):
@@ -335,3 +339,37 @@ def test_two_in_one_page_are_apart(visit, some):
     page.keyboard.press("End")
     live = page.locator(".qg-live")
     assert [live.nth(i).get_attribute("data-jet") for i in (0, 1)] == ["0", "8"]
+
+
+def test_it_works_in_a_notebook_that_was_exported(chromium, some, tmp_path):
+    """By `jupyter nbconvert --to html`, opened without a network."""
+    from nbconvert import HTMLExporter
+    from nbformat import v4
+
+    browser = qg.browse(some)
+    data, metadata = browser._repr_mimebundle_()
+    output = v4.new_output("execute_result", data, metadata=metadata, execution_count=1)
+    cell = v4.new_code_cell("qg.browse(jets)", outputs=[output], execution_count=1)
+    content, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=[cell]))
+    path = tmp_path / "exported.html"
+    path.write_text(content)
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector(".qg-live[data-jet]", timeout=WAIT)
+    page.focus("input[type=range]")
+    page.keyboard.press("End")
+    assert jet_shown(page) == 39
+    shown, levels = levels_seen(page, 1), expected_levels(browser, some, 39, 1, half=34)
+    np.testing.assert_array_equal(shown > 0, levels > 0)
+    context.close()
+
+
+def test_a_wider_cell_gets_larger_pictures(visit, some):
+    page = visit(qg.browse(some), width=700)
+    before = page.locator("canvas").first.bounding_box()["width"]
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function(
+        "before => document.querySelector('canvas').clientWidth > before", arg=before
+    )
+    assert page.locator("canvas").first.bounding_box()["width"] == 5 * 69
