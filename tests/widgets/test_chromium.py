@@ -373,3 +373,23 @@ def test_a_wider_cell_gets_larger_pictures(visit, some):
         "before => document.querySelector('canvas').clientWidth > before", arg=before
     )
     assert page.locator("canvas").first.bounding_box()["width"] == 5 * 69
+
+
+def test_another_output_leaves_it_where_it_is(visit, some):
+    """The script of the next output runs in the same page."""
+    page = visit(qg.browse(some))
+    page.focus("input[type=range]")
+    page.keyboard.press("End")
+    page.evaluate(
+        "() => { const again = document.createElement('script');"
+        "again.textContent = [...document.scripts].at(-1).textContent;"
+        "document.body.append(again); }"
+    )
+    page.wait_for_timeout(500)
+    assert jet_shown(page) == 39
+
+
+def test_the_scale_says_whether_there_is_more_above_it(visit, some):
+    for count, more in ((40, True), (1, False)):
+        heads = visit(qg.browse(some, count)).locator(".qg-head").all_inner_texts()
+        assert [head.split()[-2].endswith("+") for head in heads] == [more] * 3
