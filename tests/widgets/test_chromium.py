@@ -393,3 +393,14 @@ def test_the_scale_says_whether_there_is_more_above_it(visit, some):
     for count, more in ((40, True), (1, False)):
         heads = visit(qg.browse(some, count)).locator(".qg-head").all_inner_texts()
         assert [head.split()[-2].endswith("+") for head in heads] == [more] * 3
+
+
+def test_a_shorter_text_moves_nothing(visit, some):
+    length = np.where(np.arange(40) == 0, 1.0, np.nan)
+    name = "a quantity with a long name that only the first jet has"
+    page = visit(qg.browse(some, columns={name: length}), width=640)
+    first = page.locator("canvas").first.bounding_box()
+    assert name in readout(page)
+    page.get_by_role("button", name="next jet").click()
+    assert name not in readout(page)
+    assert page.locator("canvas").first.bounding_box() == first
