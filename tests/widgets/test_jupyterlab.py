@@ -43,7 +43,7 @@ def lab(tmp_path, sample_file):
     token = secrets.token_hex()
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", "--port-retries=0"]
     options += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}"]
-    options += ["--expose-app-in-browser", "--LabApp.news_url=", "--LabApp.check_for_updates_class"]
+    options += ["--expose-app-in-browser", "--LabApp.check_for_updates_class"]
     options[-1] += "=jupyterlab.NeverCheckForUpdate"
     options += ["--LabApp.extension_manager=readonly"]
     with (tmp_path / "server.log").open("w") as log:
