@@ -11,7 +11,9 @@ itself, so PyTorch gets one thread.
 
 import os
 import shutil
+import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
@@ -28,6 +30,9 @@ else:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = Path(os.environ["QGHELPERS_HOME"])
 os.environ["QGHELPERS_EPOCHS"] = "6"
+# kernels and other processes test this checkout, too, whatever is installed
+PATHS = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # its list of fonts may stay
 os.environ["XDG_CACHE_HOME"] = str(HOME / "cache")
 os.environ.pop("QGHELPERS_CACHE", None)
@@ -52,6 +57,16 @@ def pytest_configure() -> None:
         shutil.copytree(ready, HOME)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what this system lacks."""
+    without = pytest.mark.skip(reason="this system lacks what it needs")
+    for item in items:
+        simulates = item.get_closest_marker("simulation") or "simulation" in item.path.parts
+        lacks_pythia = simulates and find_spec("pythia8mc") is None
+        if lacks_pythia or (item.get_closest_marker("posix") and sys.platform == "win32"):
+            item.add_marker(without)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     notebooks = any(item.path.suffix == ".ipynb" for item in session.items)
     if notebooks and not session.config.option.collectonly:
@@ -61,6 +76,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_unconfigure() -> None:
     if not WORKER:
         shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPython that another test has made leaves `sys.ps1` behind, the mark of a notebook."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
 
 
 @pytest.fixture(scope="session")

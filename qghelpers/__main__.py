@@ -217,6 +217,7 @@ def _train(args: argparse.Namespace) -> int:
         seed=args.seed,
         out=args.out,
         resume=args.resume,
+        overwrite=args.overwrite,
         engine=qg.Engine(**_given(args, qg.Engine)),
         save_every=args.save_every,
         watch=[qg.TensorBoard(args.out / "tensorboard")] if args.tensorboard else [],
@@ -254,12 +255,20 @@ def is_first_process() -> bool:
 
     It is asked without PyTorch, so that an error is reported at once, whatever cannot be imported.
     """
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"
+    ranks = ("RANK",) if "RANK" in os.environ else ("SLURM_PROCID", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
+def _accept_any_character() -> None:
+    """Print a question mark for what the encoding of the output lacks, such as ± in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if it worked, 2 with one line on stderr if the user can mend it."""
+    _accept_any_character()
     arguments = sys.argv[1:] if arguments is None else arguments
     args = _parser(arguments).parse_args(arguments)
     try:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from qghelpers.data import cache, hdf5, layout, reading, sparse
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages, digest, random_rows
+from qghelpers.locks import locked
 
 __all__ = ["SAMPLE_FILE", "home", "load_jets"]
 
@@ -25,12 +26,16 @@ MIN_JETS_TO_CHECK = 2  # with fewer it is not: in one jet, Tracks may have more 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`.
 
-    This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder.
+    This is `$QGHELPERS_HOME` if set, else the checkout of this package, else the current folder,
+    or the one above where that is a folder `notebooks`.
     """
     if folder := os.environ.get("QGHELPERS_HOME"):
-        return Path(folder)
+        return Path(folder).expanduser()
     checkout = Path(__file__).parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    if (checkout / "pyproject.toml").is_file():
+        return checkout
+    here = Path.cwd()
+    return here.parent if here.name == "notebooks" else here
 
 
 def load_jets(
@@ -137,14 +142,16 @@ def _default_file() -> Path:
             return path
     from qghelpers.simulation.simulate import simulate  # only here: it needs Pythia8
 
-    tqdm.write(
-        f"{layout.PUBLIC_FILE} is not in {folder.name}/, so {SAMPLE_JETS} jets are simulated "
-        f"there into {SAMPLE_FILE}, once; it takes about a minute."
-    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         remedy = "set QGHELPERS_HOME to a folder you can write to"
         raise DataError(f"{folder} cannot be made ({error.strerror}): {remedy}") from error
-    simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
+    with locked(sample):
+        if not sample.is_file():  # else another process has made it meanwhile
+            tqdm.write(
+                f"{layout.PUBLIC_FILE} is not in {folder.name}/, so {SAMPLE_JETS} jets are "
+                f"simulated there into {SAMPLE_FILE}, once; it takes about a minute."
+            )
+            simulate(sample, SAMPLE_JETS, SAMPLE_SEED)
     return sample

@@ -1,5 +1,6 @@
 """Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -34,10 +35,20 @@ COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
 
 
-def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False
-    )
+def _show_in_notebooks() -> None:
+    """Let IPython show figures also where $MPLBACKEND, such as Agg, keeps it from doing so."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and Figure not in shell.display_formatter.formatters["image/png"]:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})
+
+
+def _axes(rows: int, columns: int, width: float, height: float, layout: str = "constrained"):
+    """A figure and its axes; what stands beside a square axis needs the layout "compressed"."""
+    size = width * columns, height * rows
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False)
+    _show_in_notebooks()
     plt.close(figure)  # the caller decides whether and where it is shown
     return figure, axes
 
@@ -55,8 +66,7 @@ def particles(
         jet_eta, jet_phi: the jet's axis; a circle of `radius` is drawn around it.
         radius: of the jet.
     """
-    figure, axes = _axes(1, 1, 6.4, 5)
-    figure.set_layout_engine("compressed")  # else what stands beside a square axis is cut off
+    figure, axes = _axes(1, 1, 6.4, 5, "compressed")
     ax = axes[0, 0]
     for name, (eta, phi, pt) in kinds.items():
         d_phi = (phi - jet_phi + np.pi) % (2 * np.pi) - np.pi
@@ -77,8 +87,7 @@ def bent_tracks(paths: np.ndarray, charges: np.ndarray, radius: float) -> Figure
         charges: with shape `(particles,)`.
         radius: of the calorimeter's inner face in metres.
     """
-    figure, axes = _axes(1, 1, 5.4, 5)
-    figure.set_layout_engine("compressed")  # else what stands beside a square axis is cut off
+    figure, axes = _axes(1, 1, 5.4, 5, "compressed")
     ax = axes[0, 0]
     for name, sign, colour in (("positive", 1, "tab:red"), ("negative", -1, "tab:blue")):
         x, y = paths[:, :, np.sign(charges) == sign]
@@ -119,8 +128,7 @@ def reconstruction(original: np.ndarray, reconstructed: np.ndarray) -> Figure:
     Args:
         original, reconstructed: in GeV/100, with shape `(3, H, W)`.
     """
-    original, reconstructed = np.asarray(original), np.asarray(reconstructed)
-    difference = np.abs(reconstructed - original)
+    difference = np.abs(np.asarray(reconstructed) - np.asarray(original))
     rows = {"original": original, "reconstruction": reconstructed, "|difference|": difference}
     return images(rows, half_width=0.6)
 

@@ -1,6 +1,11 @@
 """`load_jets()` takes the file that it says, and leaves nothing where it should not."""
 
+import importlib
+import multiprocessing
+import os
+import random
 import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -57,6 +62,14 @@ def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch
     checkout = tmp_path / "checkout"
     monkeypatch.setattr(loading, "__file__", str(checkout / "qghelpers" / "load.py"))
     assert qg.home() == tmp_path  # installed, not a checkout
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # where a kernel begins
+    assert qg.home() == tmp_path
+    monkeypatch.setenv("HOME", "/a/home")
+    monkeypatch.setenv("USERPROFILE", "/a/home")
+    monkeypatch.setenv("QGHELPERS_HOME", "~/jets")
+    assert qg.home() == Path("/a/home/jets")
+    monkeypatch.setenv("QGHELPERS_HOME", "")
     checkout.mkdir()
     (checkout / "pyproject.toml").touch()
     assert qg.home() == checkout
@@ -160,3 +173,45 @@ def test_a_single_value_that_is_no_number_is_refused(sample_file, tmp_path, key,
         file[key][7] = value
     with pytest.raises(qg.DataError, match=f"jets.hdf5: {key} has values that are no numbers"):
         qg.load_jets(path)
+
+
+def first_starts(homes: list[Path], sample: Path, barrier, results) -> None:
+    """Open the sample of each home, as a notebook does that is opened for the first time."""
+    made = []
+
+    def simulate(path, jets, seed):
+        made.append(path)
+        time.sleep(random.random() / 10)
+        with hdf5.replacing(path) as temporary:
+            shutil.copy(sample, temporary)
+
+    importlib.import_module("qghelpers.simulation.simulate").simulate = simulate
+    for home in homes:
+        os.environ["QGHELPERS_HOME"] = str(home)
+        barrier.wait()
+        time.sleep(random.random() / 20)
+        jets = qg.load_jets()
+        results.put((home, len(made), jets.sums().sum()))
+        made.clear()
+
+
+def test_two_first_starts_twenty_times_with_random_delays(sample_file, tmp_path, jets):
+    """One simulates the sample and one makes its cache; the other waits for it."""
+    start = multiprocessing.get_context("spawn")
+    barrier, results = start.Barrier(2, timeout=200), start.Queue()
+    homes = [tmp_path / str(i) for i in range(20)]
+    both = [
+        start.Process(target=first_starts, args=(homes, sample_file, barrier, results), daemon=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        process.start()
+    told = [results.get(timeout=300) for _ in range(2 * len(homes))]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    for home in homes:
+        assert sorted(made for place, made, _ in told if place == home) == [0, 1]
+        names = sorted(path.name for path in (home / "data").iterdir())
+        assert names == [loading.SAMPLE_FILE, f"{loading.SAMPLE_FILE}.sparse.safetensors"]
+    np.testing.assert_allclose([total for *_, total in told], jets.sums().sum())

@@ -1,5 +1,6 @@
 """Figures show the arrays that they are given, where and in the colour that they should."""
 
+from base64 import b64decode
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -161,3 +162,23 @@ def test_every_figure_function_is_compared_as_a_picture():
     figures = [name for name in plots.__all__ if name != "robust_limits"]
     assert all(f"plots.{name}(" in text for name in figures)
     assert set(figures) - set(FIGURES) == {"feature_maps"}
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_notebook_shows_figures_whatever_the_backend(monkeypatch, registered):
+    """MPLBACKEND=Agg keeps IPython's own backend, and with it all pictures, away."""
+    import IPython
+    from IPython.core.interactiveshell import InteractiveShell
+    from matplotlib.figure import Figure
+
+    shell = InteractiveShell()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    if registered:
+        png = shell.display_formatter.formatters["image/png"]
+        png.for_type(Figure, lambda figure: b"its own")
+    figure = plots.bars({"a": 1.0}, "x", "y")
+    shown, _ = shell.display_formatter.format(figure)
+    if registered:
+        assert shown["image/png"] == b"its own"
+    else:
+        assert b64decode(shown["image/png"]).startswith(b"\x89PNG")

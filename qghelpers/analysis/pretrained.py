@@ -31,7 +31,7 @@ def pretrained_card(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in WEIGHTS.glob("*.json")))
         raise ValueError(f"no weights are shipped for {name!r}: there are {known or 'none'}")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8"))
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:

@@ -10,13 +10,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import h5py
 import numpy as np
-from filelock import FileLock
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from qghelpers.data.hdf5 import DataError, reason, replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
+from qghelpers.locks import locked
 
 __all__ = ["MappedImages", "find", "open_images"]
 
@@ -37,10 +38,10 @@ class MappedImages(SparseImages):
     """Images in a memory-mapped file; pickled as its path, so that processes share the memory."""
 
     path: Path
-    identity: str
+    checksum: str  # of the images: the file may be replaced by another one while this is in use
 
     def __reduce__(self):
-        return _map, (self.path, self.identity)
+        return _map_again, (self.path, self.checksum)
 
 
 def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
@@ -62,7 +63,7 @@ def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
 def open_images(images: h5py.Dataset) -> SparseImages:
     """The images of a dataset from its cache, which is made if there is none.
 
-    Only one process per machine makes the cache; others wait for it. The cache lies beside the
+    Only one process makes the cache; others wait for it. The cache lies beside the
     file or, if that folder is not writable, in the user's cache folder; `$QGHELPERS_CACHE`, if
     set, replaces both. If no folder is writable, the images are read into memory.
 
@@ -76,7 +77,7 @@ def open_images(images: h5py.Dataset) -> SparseImages:
     if path is None:
         _say(f"no folder for a cache of {source.name} can be written to: reading it into memory")
         return SparseImages.join(read_blocks(images))
-    with _lock(path):
+    with locked(path):
         if (found := find(images, quiet=True)) is not None:  # made by another process meanwhile
             return found
         identity = _identity(source)
@@ -93,7 +94,7 @@ def _places(source: Path) -> list[Path]:
     name = f"{source.name}.sparse.safetensors"
     digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
     if folder := os.environ.get("QGHELPERS_CACHE"):
-        return [Path(folder) / f"{digest}-{name}"]
+        return [Path(folder).expanduser() / f"{digest}-{name}"]
     return [source.parent / name, user_cache_path("qghelpers") / f"{digest}-{name}"]
 
 
@@ -104,12 +105,6 @@ def _can_write(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _lock(path: Path) -> FileLock:
-    """The lock file of the cache at `path`, in the system's folder for temporary files."""
-    digest = blake2b(f"{path.resolve()} {Path.home()}".encode(), digest_size=8).hexdigest()
-    return FileLock(Path(tempfile.gettempdir()) / f"qghelpers-{digest}.lock")
 
 
 def _identity(source: Path) -> str:
@@ -156,13 +151,23 @@ def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:
         file.write(len(header).to_bytes(8, "little") + header)
 
 
-def _map(path: Path, identity: str) -> MappedImages:
+def _map_again(path: Path, checksum: str) -> MappedImages:
+    """Map, in another process, a cache that may have been made anew; DataError if it differs."""
+    images = None
+    with suppress(OSError, SafetensorError, KeyError, ValueError):
+        images = _map(path)
+    if images is None or images.checksum != checksum:
+        raise DataError(f"{path} no longer holds these images: open the jets again with load_jets")
+    return images
+
+
+def _map(path: Path, identity: str | None = None) -> MappedImages:
     """Map a cache into memory; DataError if its version, source or checksum is wrong."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("content") != f"qghelpers sparse jet images {VERSION}":
             raise DataError("it is of another version")
-        if metadata["source"] != identity:
+        if identity not in (None, metadata["source"]):
             raise DataError("the file it was made from has changed")
         arrays = {name: file.get_tensor(name).numpy() for name in ("values", "positions", "counts")}
     checksum = 0
@@ -174,7 +179,7 @@ def _map(path: Path, identity: str) -> MappedImages:
     offsets = offsets_of(arrays["counts"])
     if not offsets[-1] == len(arrays["positions"]) == len(arrays["values"]):
         raise DataError("it is damaged: its parts do not fit together")
-    return MappedImages(offsets, arrays["positions"], arrays["values"], path, identity)
+    return MappedImages(offsets, arrays["positions"], arrays["values"], path, str(checksum))
 
 
 def _say(line: str) -> None:

@@ -29,11 +29,15 @@ __all__ = [
     "open_file",
     "reason",
     "remove_left_overs",
+    "rename",
     "replacing",
     "write_block",
 ]
 
 ABANDONED = 24 * 3600  # seconds after which another machine's half-written file is removed
+PATIENCE = 0.1, 0.5, 2.0  # seconds to wait for a program that reads the file to be replaced
+# Where files in use cannot be replaced, and to ask whether a process runs kills it
+WINDOWS = os.name == "nt"
 
 
 class DataError(ValueError):
@@ -66,28 +70,40 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs no file that is open for reading alone
             os.fsync(file.fileno())
-        temporary.replace(path)
+        rename(temporary, path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({reason(error)}): choose a folder you can write to, "
-            "with space left"
+            f"with space left{', or close the program that uses the file' if WINDOWS else ''}"
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+def rename(temporary: Path, path: Path) -> None:
+    """Rename a file; on Windows, a program that has `path` open is given time to close it."""
+    for seconds in PATIENCE if WINDOWS else ():
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    temporary.replace(path)
+
+
 def remove_left_overs(folder: Path) -> None:
     """Remove what `replacing` left half written in processes that are no more.
 
-    Files of other machines, of which this one knows nothing, are removed after a day.
+    Those of which this machine knows nothing, such as another machine's, are removed after a day.
     """
     for path in folder.glob(".*.part"):
         name = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part$", path.name)
         if name is None:  # another program's
             continue
         with suppress(OSError):  # it is gone, or in use where such files cannot be removed
-            if name[1] == _host():
+            if name[1] == _host() and not WINDOWS:
                 abandoned = not _is_running(int(name[2]))
             else:
                 abandoned = time.time() - path.stat().st_mtime > ABANDONED
@@ -104,8 +120,6 @@ def _host() -> str:
 
 
 def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # there, to ask is to kill; but a file in use cannot be removed there
-        return pid == os.getpid()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

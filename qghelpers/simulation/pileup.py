@@ -9,6 +9,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +22,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers.locks import locked
 from qghelpers.simulation import pythia
 from qghelpers.simulation.detector import ETA_MAX
 from qghelpers.simulation.particles import Particles
@@ -74,16 +76,27 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     pythia.require()
     content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    path = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")) / name
+    folder = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers"))
+    path = folder.expanduser() / name
     particles = _read(path)
     if particles is None:
-        what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
-        tqdm.write(f"{what}, once; it takes half a minute", file=sys.stderr)
-        starts = range(0, INTERACTIONS, BLOCK)
-        blocks = run(map(delayed(_block), starts)) if run else map(_block, starts)
-        particles = Particles.join(list(blocks))
-        _write(path, particles)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            particles = _read(path)  # made by another process meanwhile
+            if particles is None:
+                particles = _make(run)
+                _write(path, particles)
     return Pool(particles, np.searchsorted(particles.event, np.arange(INTERACTIONS + 1)))
+
+
+def _make(run: Callable[[Iterable], Iterable] | None) -> Particles:
+    """All collisions of the pool, newly simulated; see `load_pool`."""
+    what = f"making {INTERACTIONS} minimum-bias collisions for the pile-up"
+    tqdm.write(f"{what}, once; it takes half a minute", file=sys.stderr)
+    starts = range(0, INTERACTIONS, BLOCK)
+    blocks = run(map(delayed(_block), starts)) if run else map(_block, starts)
+    return Particles.join(list(blocks))
 
 
 def _block(start: int) -> Particles:
@@ -111,12 +124,8 @@ def _read(path: Path) -> Particles | None:
 def _write(path: Path, particles: Particles) -> None:
     """Store the pool; without a writable folder it will be made again the next time."""
     arrays = vars(particles)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            save_file(arrays, temporary, {"checksum": _checksum(arrays)})
-    except (OSError, DataError, SafetensorError):
-        pass
+    with suppress(OSError, DataError, SafetensorError), replacing(path) as temporary:
+        save_file(arrays, temporary, {"checksum": _checksum(arrays)})
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

@@ -53,7 +53,7 @@ def require() -> None:
     if pythia8mc is None:
         raise ImportError(
             "simulation needs pythia8mc, fastjet and awkward; Pythia8 has wheels for Python 3.11 "
-            "to 3.13 on Linux (x86-64, WSL too) and macOS (arm64): simulate there, copy the file"
+            "to 3.13 on Linux (x86-64, WSL too) and macOS 15 (arm64): simulate there, copy the file"
         )
 
 

@@ -2,10 +2,10 @@
 
 `recipes` says how each network is built and trained; `fit` is what users call; `loop` holds the
 training loop itself; `engine` how it is computed on this machine; `distributed` what several
-processes need; `runs` the run folder; `watch` TensorBoard.
+processes need; `runs` the run folder, `owners` whose it is; `watch` TensorBoard.
 """
 
 import lazy_loader
 
-_MODULES = ["distributed", "engine", "fit", "loop", "recipes", "runs", "watch"]
+_MODULES = ["distributed", "engine", "fit", "loop", "owners", "recipes", "runs", "watch"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

@@ -1,18 +1,59 @@
-"""What several processes that train one network share: sums, batch normalisation.
+"""Several processes that train one network: how many, and the sums and norms that they share.
 
-In a single process nothing here is called.
+In a single process `placement` alone is called.
 """
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+def placement(
+    accelerator: str, devices: int | None, nodes: int | None
+) -> tuple[dict[str, Any], bool]:
+    """Fabric's settings for where to compute, and whether that is in several processes.
+
+    Of SLURM, only what `srun` tells the processes that it starts counts: in a batch script or a
+    notebook, the variables of the job speak of processes that nobody has started.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+    placed: dict[str, Any] = {"accelerator": accelerator}
+    env = os.environ
+    tasks = 1 if in_notebook() else int(env.get("SLURM_STEP_NUM_TASKS", "1"))
+    if "SLURM_NTASKS" in env and "TORCHELASTIC_RUN_ID" not in env and tasks == 1:
+        from lightning_fabric.plugins.environments import LightningEnvironment
+
+        placed["plugins"] = LightningEnvironment()  # else Fabric asks for the job's tasks
+    if devices is None and nodes is None:
+        if "LT_CLI_USED" in env:  # `fabric run` tells Fabric by itself
+            return {"accelerator": accelerator}, int(env["WORLD_SIZE"]) > 1
+        if "TORCHELASTIC_RUN_ID" in env:
+            devices = int(env["LOCAL_WORLD_SIZE"])
+            nodes = int(env["WORLD_SIZE"]) // devices
+        elif tasks > 1:
+            nodes = int(env.get("SLURM_STEP_NUM_NODES", "1"))
+            devices = tasks // nodes
+    devices, nodes = (1 if number is None else number for number in (devices, nodes))
+    for name, number in (("devices", devices), ("nodes", nodes)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be above 0")
+    return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
+
+
+def in_notebook() -> bool:
+    """Whether this is an interactive session, which cannot start other processes of its kind."""
+    return hasattr(sys, "ps1")
 
 
 def summed(fabric: "Fabric", values: Sequence[float]) -> list[float]:

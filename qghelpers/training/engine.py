@@ -9,7 +9,6 @@ import ctypes
 import inspect
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from qghelpers.networks.base import JetAutoencoder
+from qghelpers.training.distributed import in_notebook, placement
 from qghelpers.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Engine:
     Attributes:
         accelerator: "cpu", "cuda" or another that Lightning Fabric knows; "auto" prefers a GPU.
         devices: processes on this computer, each with its own GPU where there are some; by
-            default as set by torchrun, `fabric run` or SLURM, else one.
+            default as set by torchrun, `fabric run` or SLURM's `srun`, else one.
         nodes: computers; by default as set by one of these, else one.
         precision: as Fabric names them, such as "32-true" or "bf16-mixed"; "auto" times both and
             takes bf16 if clearly faster (with several processes: where the processor has it).
@@ -106,6 +106,22 @@ def prepare(model: JetAutoencoder, engine: Engine) -> LossModule:
     return loss
 
 
+@contextmanager
+def compiler_named(engine: Engine) -> Iterator[None]:
+    """Turn PyTorch's errors where code cannot be compiled into a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        origin = type(error).__module__
+        if not (engine.compile and origin.startswith(("torch._dynamo", "torch._inductor"))):
+            raise
+        why = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
+        raise ValueError(
+            f"the network cannot be compiled here ({why}): leave out --compile (compile=True), or "
+            "install a C++ compiler, such as g++"
+        ) from error
+
+
 def make_optimizer(model: JetAutoencoder, recipe: Recipe, engine: Engine) -> torch.optim.Optimizer:
     """The recipe's optimiser of the model's weights, fused if the engine says so."""
     kind = getattr(torch.optim, recipe.optimizer)
@@ -145,7 +161,7 @@ def start(
         ValueError: a device or precision is not there, or cannot be used from a notebook.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
-    placed, several = _placement(engine)
+    placed, several = placement(engine.accelerator, engine.devices, engine.nodes)
     device = torch.device("cpu") if several else _fabric(**placed).device
     if "LT_PRECISION" in os.environ:  # `fabric run` takes --precision for itself
         engine = replace(engine, precision=os.environ["LT_PRECISION"])
@@ -156,7 +172,7 @@ def start(
         pays = not several and _compiling_pays(engine, model, images, device, run_images)
         engine = replace(engine, compile=pays)
     fabric = _fabric(**placed, precision=engine.precision)
-    if several and hasattr(sys, "ps1"):
+    if several and in_notebook():
         raise ValueError("several devices need a script or the command line, not a notebook")
     if "LT_CLI_USED" not in os.environ:  # else `fabric run` has done so
         fabric.launch()
@@ -170,27 +186,6 @@ def _fabric(**settings: Any) -> "Fabric":
         return Fabric(**settings)
     except (RuntimeError, ValueError) as error:  # a device or precision that is not there
         raise ValueError(" ".join(str(error).split())) from error
-
-
-def _placement(engine: Engine) -> tuple[dict[str, Any], bool]:
-    """Fabric's settings for where to compute, and whether that is in several processes."""
-    placed: dict[str, Any] = {"accelerator": engine.accelerator}
-    env = os.environ
-    devices, nodes = engine.devices, engine.nodes
-    if devices is None and nodes is None:
-        if "LT_CLI_USED" in env:  # `fabric run` tells Fabric by itself
-            return placed, int(env["WORLD_SIZE"]) > 1
-        if "TORCHELASTIC_RUN_ID" in env:
-            devices = int(env["LOCAL_WORLD_SIZE"])
-            nodes = int(env["WORLD_SIZE"]) // devices
-        elif "SLURM_NTASKS_PER_NODE" in env and "SLURM_PROCID" in env:
-            devices = int(env["SLURM_NTASKS_PER_NODE"])
-            nodes = int(env.get("SLURM_NNODES", "1"))
-    devices, nodes = (1 if number is None else number for number in (devices, nodes))
-    for name, number in (("devices", devices), ("nodes", nodes)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}: it must be above 0")
-    return placed | {"devices": devices, "num_nodes": nodes}, devices * nodes > 1
 
 
 # --- how: precision and compilation, by timing

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder, check_contract, description
-from qghelpers.training import distributed, runs
-from qghelpers.training.engine import PROBE_BATCH, Engine, kept_memory, start
+from qghelpers.training import distributed, owners, runs
+from qghelpers.training.engine import PROBE_BATCH, Engine, compiler_named, kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
 from qghelpers.training.progress import Bar, Stopped, interruptible, notebook, progress
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
@@ -31,6 +31,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool | Literal["auto"] = False,
+    overwrite: bool = True,
     engine: Engine | None = None,
     save_every: float = 60.0,
     watch: Sequence[Callable[[runs.History], None]] = (),
@@ -49,10 +50,11 @@ def fit(
         train, validation: disjoint jets; only the first change weights.
         recipe: optimiser, schedule, batch size and epochs; the network's `fast` one unless given.
         seed: of the order of the batches and the network's noise; not of its initial weights.
-        out: run folder to fill, see `runs`; an earlier run in it is replaced.
+        out: run folder to fill, see `runs`; no other training may use it meanwhile.
         resume: continue the run in `out`, with the result of one that was never interrupted; from
             the start if nothing was saved yet. "auto" does so if `out` holds this very training,
             unfinished, and else starts: a notebook's cell that was stopped can be run again.
+        overwrite: replace an earlier run in `out`; else, it is an error that there is one.
         engine: where and how to compute; what is fastest here unless given.
         save_every: seconds after which the state is saved within an epoch.
         watch: called after each epoch with the history so far, such as `qghelpers.LossCurve`.
@@ -80,7 +82,7 @@ def fit(
     wanted = runs.is_unfinished(out, config) if resume == "auto" else resume
     before = runs.load_resume_state(out, config) if wanted else None
     engine = (engine or Engine()).with_recorded_choices(before["engine"] if before else {})
-    with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]):
+    with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]), ExitStack() as stack:
         sample = train.images(slice(min(recipe.batch_size, PROBE_BATCH)))
         fabric, engine = start(engine, model, sample, recipe.epochs * len(train))
         first = fabric.global_rank == 0
@@ -89,21 +91,20 @@ def fit(
                 f"a batch of {recipe.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: take a larger batch_size"
             )
+        if out is not None:
+            replace = overwrite and resume is not True
+            _occupy(fabric, Path(out), stack, None if before else config, replace)
         if before is None:
-            if out is not None:
-                runs.on_first_process(fabric, runs.start, Path(out), config)
             if wanted and first:
                 tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
             model.prepare(train)
-        else:
-            runs.on_first_process(fabric, runs.remove_partial_files, Path(out))
         if fabric.device.type != "cpu":  # dense images are then made where they are needed
             train, validation = train.to(fabric.device), validation.to(fabric.device)
         torch.manual_seed(seed)
         training = Training(fabric, engine, model, recipe, train, validation, seed)
         if before is not None:
             runs.load_state(training, before)
-        saver = Saver(training, None if out is None else Path(out), save_every)
+        saver = Saver(training, None if out is None else Path(out), save_every, config)
         try:
             name = name or (Path(out).name if out else model.name or type(model).__name__)
             stopped = _run(training, saver, watch if first else (), name, progress and first)
@@ -122,6 +123,13 @@ def _checked(recipe: Recipe, jets: int) -> Recipe:
             "take a smaller batch_size, or more jets"
         )
     return recipe
+
+
+def _occupy(fabric, folder: Path, stack: ExitStack, config: dict | None, overwrite: bool) -> None:
+    """Hold a run folder until the stack is closed; with a configuration, a new run begins there."""
+    runs.on_first_process(fabric, owners.hold, folder, stack)
+    if config is not None:
+        runs.on_first_process(fabric, runs.start, folder, config, overwrite)
 
 
 def configuration(
@@ -151,12 +159,13 @@ def _run(
     model, recipe = training.model, training.recipe
     several = training.fabric.world_size > 1
     shared = distributed.batch_norm_over_processes(model) if several else nullcontext()
+    compiling = compiler_named(training.engine)
     good = copy.deepcopy(model.state_dict())
     done = min(training.batch * recipe.batch_size, len(training.train))
     done += len(training.history) * len(training.train)
     bar, stopped = progress(name, recipe.epochs, len(training.train), done, shown), ""
     try:
-        with interruptible() as interruption, shared:
+        with interruptible() as interruption, shared, compiling:
             callbacks = FitCallbacks(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
                 bar.epoch(training.epoch(callbacks))
@@ -234,8 +243,11 @@ class FitCallbacks(Callbacks):
 class Saver:
     """Puts a training into its run folder: at each epoch's end, and in between by the clock."""
 
-    def __init__(self, training: Training, folder: Path | None, every: float) -> None:
+    def __init__(
+        self, training: Training, folder: Path | None, every: float, config: dict | None = None
+    ) -> None:
         self._training, self.folder, self._every = training, folder, every
+        self._config = config
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
@@ -249,8 +261,9 @@ class Saver:
             self._last = time.monotonic()
 
     def _save(self, epoch_done: bool) -> None:
-        training = self._training
-        state = runs.state_of(training)
+        training, config = self._training, self._config
+        runs.refuse_if_taken(self.folder, config)
+        state = runs.state_of(training, config)
         broken = [n for n, weight in state["model"].items() if not weight.isfinite().all()]
         if broken:
             epoch = len(training.history) + (not epoch_done)
@@ -259,5 +272,5 @@ class Saver:
                 f"{training.batch}: lower the learning rate; what was saved before is kept"
             )
         if epoch_done:
-            runs.save_epoch(self.folder, training.model, training.history)
+            runs.save_epoch(self.folder, training.model, training.history, config)
         runs.save_checkpoint(self.folder, state)

@@ -4,7 +4,7 @@
 |---|---|
 | `config.json` | what was trained how, and on which jets |
 | `history.csv` | how it went, a row for each epoch |
-| `model.safetensors` | the weights after the last epoch, and nothing else |
+| `model.safetensors` | the weights after the last epoch, and whose they are |
 | `best.safetensors` | those of the epoch with the lowest validation loss |
 | `last.ckpt` | all that a resume needs, from an epoch's end or its middle |
 | `previous.ckpt` | the one before, in case the last is damaged |
@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, reason, replacing
+from qghelpers.data.hdf5 import DataError, reason, rename, replacing
 from qghelpers.networks.base import JetAutoencoder, rebuild
+from qghelpers.training import owners
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -67,22 +68,13 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
 
 
-def start(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder, without an earlier training's results, and write its `config.json`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be made ({error.strerror}): choose another") from error
-    remove_partial_files(folder)
+def start(folder: Path, config: dict[str, Any], overwrite: bool = True) -> None:
+    """Remove an earlier training's results, if allowed to, and write `config.json`."""
+    if not overwrite:
+        refuse_to_overwrite(folder)
     for name in RESULTS:  # before the new configuration, with which they could be taken up
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "config.json", config)
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what a killed process has left half written."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(folder: Path) -> None:
@@ -95,27 +87,34 @@ def refuse_to_overwrite(folder: Path) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`, whole or not at all."""
-    _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
+    _replace(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
 
 
-def weights_of(model: JetAutoencoder) -> bytes:
-    """All that the network has learnt, its scaling included, as a safetensors file holds it."""
+def weights_of(model: JetAutoencoder, identity: dict[str, str] | None = None) -> bytes:
+    """All that the network has learnt, its scaling included, as a safetensors file holds it.
+
+    The identity is one line of JSON: of several entries, safetensors keeps no order.
+    """
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    return as_safetensors(tensors)
+    about = None if identity is None else {"training": json.dumps(identity, sort_keys=True)}
+    return as_safetensors(tensors, about)
 
 
-def save_epoch(folder: Path, model: JetAutoencoder, history: History) -> None:
-    """Save an epoch's end: the weights, the best ones if these are, and the history."""
+def save_epoch(
+    folder: Path, model: JetAutoencoder, history: History, config: dict[str, Any] | None = None
+) -> None:
+    """Save an epoch's end: the history, the weights, and the best ones if these are."""
     losses = [row["validation_loss"] for row in history]
-    content = weights_of(model)
+    content = weights_of(model, None if config is None else owners.identity(config, history))
+    # The history first: weights are checked with it
+    _replace(folder / "history.csv", lambda p: _write_csv(p, history))
     _replace(folder / "model.safetensors", lambda p: p.write_bytes(content))
     if losses[-1] == min(losses):
         _replace(folder / "best.safetensors", lambda p: p.write_bytes(content))
-    _replace(folder / "history.csv", lambda p: _write_csv(p, history))
 
 
 def _write_csv(path: Path, history: History) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, history[0])
         writer.writeheader()
         writer.writerows(history)
@@ -129,7 +128,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "config.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(
             f"{folder} is no run folder ({path.name}: {error.strerror}): "
@@ -140,12 +139,19 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_history(folder: str | Path) -> History:
-    """The `history.csv` of a run, a dictionary for each epoch; empty if there is none yet."""
+    """The `history.csv` of a run, a dictionary for each epoch; empty if there is none yet.
+
+    Raises:
+        qghelpers.DataError: it is damaged.
+    """
     path = Path(folder) / "history.csv"
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): train again") from error
 
 
 def load_run(folder: str | Path, which: str = "last") -> JetAutoencoder:
@@ -157,10 +163,12 @@ def load_run(folder: str | Path, which: str = "last") -> JetAutoencoder:
             lowest validation loss.
 
     Raises:
-        qghelpers.DataError: this is no run folder, or its files are damaged.
+        qghelpers.DataError: this is no run folder, or its files are damaged, or of two trainings.
     """
     files = {"last": "model.safetensors", "best": "best.safetensors"}
-    return load_weights(read_config(folder), Path(folder) / files[which])
+    config, path = read_config(folder), Path(folder) / files[which]
+    owners.check(path, config, read_history(folder))
+    return load_weights(config, path)
 
 
 def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
@@ -172,17 +180,26 @@ def load_weights(config: dict[str, Any], path: Path) -> JetAutoencoder:
     try:
         model = rebuild(config)
         model.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: no epoch of that training has ended") from error
     except (OSError, SafetensorError, RuntimeError, LookupError, TypeError) as error:
         why = str(error).splitlines()[0]
         raise DataError(f"{path} does not hold this network ({why}): train again") from error
     return model.eval()
 
 
-def state_of(training: "Training") -> dict[str, Any]:
+def refuse_if_taken(folder: Path, config: dict[str, Any] | None) -> None:
+    """Raise a DataError if another training has begun there, which is possible without locks."""
+    if config is not None and owners.digest(read_config(folder)) != owners.digest(config):
+        raise DataError(f"another training has taken {folder}: choose another folder for this one")
+
+
+def state_of(training: "Training", config: dict[str, Any] | None = None) -> dict[str, Any]:
     """All that is needed to go on from here, as tensors and plain values."""
     parts = {name: getattr(training, name).state_dict() for name in PARTS}
     progress = {name: getattr(training, name) for name in PROGRESS}
-    return parts | progress | {"engine": training.engine.measured_choices()}
+    whose = {} if config is None else {"config": owners.digest(config)}
+    return parts | progress | whose | {"engine": training.engine.measured_choices()}
 
 
 def load_state(training: "Training", state: dict[str, Any]) -> None:
@@ -205,7 +222,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
             file.write(content)
             file.write(MARK + hashlib.sha256(content).hexdigest().encode())
         if last.is_file():
-            last.replace(folder / "previous.ckpt")
+            rename(last, folder / "previous.ckpt")
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -262,15 +279,17 @@ def load_resume_state(folder: str | Path | None, config: dict[str, Any]) -> dict
             f"{folder} holds another training ({'; '.join(_differences(found, config))}): "
             "give the folder, network, data and options that go together"
         )
-    return load_checkpoint(folder)
+    state = load_checkpoint(folder)
+    if state is not None and state.get("config") not in (None, owners.digest(found)):
+        raise DataError(f"{folder} has another training's checkpoint: train with --overwrite")
+    return state
 
 
 def is_unfinished(folder: str | Path | None, config: dict[str, Any]) -> bool:
     """Whether the folder holds a training of this very configuration that has epochs to go."""
-    if folder is None or not (Path(folder) / "config.json").exists():
-        return False
+    begun = folder is not None and (Path(folder) / "config.json").exists()
     epochs = config["recipe"]["epochs"]
-    return read_config(folder) == config and len(read_history(folder)) < epochs
+    return begun and read_config(folder) == config and len(read_history(folder)) < epochs
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -139,6 +140,39 @@ def test_a_process_is_sent_a_name_instead_of_the_pixels(path):
     np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), jets.images())
 
 
+def test_a_cache_that_is_made_anew_while_it_is_in_use(path):
+    """A process that starts later gets the same images, or is told that they are others."""
+    jets = load_jets(path)
+    before, sent = jets.images(), pickle.dumps(jets._images)
+    os.utime(path)  # the file is copied again, or only touched
+    load_jets(path)
+    np.testing.assert_array_equal(pickle.loads(sent).dense(np.arange(30)), before)
+    with h5py.File(path, "r+") as file:
+        file["X_jets"][3] = 0
+    load_jets(path)
+    np.testing.assert_array_equal(jets.images(), before)  # the old cache is still mapped
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+    cache_of(path).unlink()
+    with pytest.raises(DataError, match="no longer holds these images: open the jets again"):
+        pickle.loads(sent)
+
+
+def test_a_cache_that_another_process_makes_meanwhile_is_not_made_again(path, monkeypatch):
+    load_jets(path)
+    content = cache_of(path).read_bytes()
+    cache_of(path).unlink()
+
+    @contextmanager
+    def other(which):
+        which.write_bytes(content)
+        yield
+
+    monkeypatch.setattr(cache, "locked", other)
+    monkeypatch.setattr(cache, "read_blocks", None)  # would fail
+    assert right(path)
+
+
 def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
     path, tmp_path, monkeypatch, capfd
 ):
@@ -182,15 +216,6 @@ def process(path: Path, script: str = SCRIPT) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_at_once(path):
-    running = [process(path) for _ in range(3)]
-    printed = {done.communicate()[0] for done in running}
-    assert [done.returncode for done in running] == [0, 0, 0]
-    assert len(printed) == 1
-    assert right(path)
-    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
-
-
 SLOW = (
     """
 import sys, time
@@ -207,6 +232,26 @@ cache.read_blocks = slow
 )
 
 
+def test_two_processes_at_once(path):
+    """While one makes the cache, the others wait; it is made once, and all are right."""
+    go = path.with_suffix(".go")
+    until_told = f"while not __import__('os').path.exists({str(go)!r}): time.sleep(0.1)"
+    slow = SLOW.replace("time.sleep(100)", until_told)
+    first = process(path, slow)
+    assert first.stdout.readline() == "a block\n"
+    others = [process(path) for _ in range(2)]
+    for other in others:
+        assert other.stderr.readline().endswith("waiting for it\n")
+    go.touch()
+    printed = {done.communicate()[0] for done in (first, *others)}
+    assert [done.returncode for done in (first, *others)] == [0, 0, 0]
+    assert len(printed) == 1
+    assert right(path)
+    go.unlink()
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
+
+
+@pytest.mark.posix
 def test_a_killed_conversion_leaves_nothing_that_is_taken_for_good(path, capfd):
     running = process(path, SLOW)
     assert running.stdout.readline() == "a block\n"

@@ -161,6 +161,7 @@ def test_no_file_at_all():
         load_jets([])
 
 
+@pytest.mark.posix  # symbolic links
 def test_without_a_path_the_public_file_is_preferred(sample_file, tmp_path, monkeypatch):
     monkeypatch.setenv("QGHELPERS_HOME", str(tmp_path))
     (tmp_path / "data").mkdir()
@@ -168,6 +169,7 @@ def test_without_a_path_the_public_file_is_preferred(sample_file, tmp_path, monk
     assert len(load_jets()) == 400
 
 
+@pytest.mark.simulation
 def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("QGHELPERS_HOME", str(tmp_path))
     monkeypatch.setattr(loading, "SAMPLE_JETS", 4)

@@ -17,6 +17,8 @@ from qghelpers.data import inspection
 from qghelpers.data.layout import PUBLIC_LARGEST
 from qghelpers.training import runs
 
+simulation = pytest.mark.simulation
+
 
 def changed(sample_file, path, key, change):
     """A copy of the sample with one dataset changed."""
@@ -86,17 +88,37 @@ def test_inspect_takes_several_files(sample_file, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["simulate", "{}/none/jets.hdf5", "--jets", "5"], "cannot be written"),
-        (["simulate", "{}", "--jets", "5"], "cannot be written"),
-        (["simulate", "/proc/jets.hdf5", "--jets", "5"], "cannot be written"),
-        (["simulate", "{}/jets.hdf5", "--jets", "0"], "start at 1"),
-        (["simulate", "{}/jets.hdf5", "--jets", "5", "--seed", "-1"], "seed at 0"),
-        (["simulate", "{}/jets.hdf5", "--jets", "5", "--pileup", "-1"], "pile-up is -1"),
-        (["simulate", "{}/a", "--jets", "5", "--pt-hat", "20", "30"], "window between 70 and"),
+        pytest.param(
+            ["simulate", "{}/none/jets.hdf5", "--jets", "5"], "cannot be written", marks=simulation
+        ),
+        pytest.param(["simulate", "{}", "--jets", "5"], "cannot be written", marks=simulation),
+        pytest.param(
+            ["simulate", "/proc/jets.hdf5", "--jets", "5"], "cannot be written", marks=simulation
+        ),
+        pytest.param(["simulate", "{}/jets.hdf5", "--jets", "0"], "start at 1", marks=simulation),
+        pytest.param(
+            ["simulate", "{}/jets.hdf5", "--jets", "5", "--seed", "-1"],
+            "seed at 0",
+            marks=simulation,
+        ),
+        pytest.param(
+            ["simulate", "{}/jets.hdf5", "--jets", "5", "--pileup", "-1"],
+            "pile-up is -1",
+            marks=simulation,
+        ),
+        pytest.param(
+            ["simulate", "{}/a", "--jets", "5", "--pt-hat", "20", "30"],
+            "window between 70 and",
+            marks=simulation,
+        ),
         (["train", "vae", "--data", "{sample}", "--out", "{sample}"], "cannot be made"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--limit", "2"], "too few"),
         (["train", "vae", "--data", "{sample}", "--out", "{}/r", "--epochs", "0"], "epochs is 0"),
-        (["train", "vae", "--data", "{sample}", "--out", "/proc/r"], "cannot be made"),
+        pytest.param(
+            ["train", "vae", "--data", "{sample}", "--out", "/proc/r"],
+            "cannot be made",
+            marks=pytest.mark.posix,
+        ),
         (
             ["train", "unet", "--data", "{sample}", "--out", "{}/r", "--recipe", "sparse"],
             "no recipe sparse of unet: there are reference, fast, masked",
@@ -146,6 +168,7 @@ def test_unknown_options_cost_one_line(capfd):
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
+@simulation
 def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     out = tmp_path / "run"
     options = ["--data", str(sample_file), "--out", str(out), "--epochs", "1", "--limit", "100"]
@@ -201,6 +224,7 @@ def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, c
     assert first.startswith(f"{path}: all jets are of one kind (50 jets (50 gluon)): ")
 
 
+@simulation
 def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
     path = tmp_path / "jets.hdf5"
     command = [sys.executable, "-m", "qghelpers", "simulate", str(path), "--jets", "2"]
@@ -222,6 +246,7 @@ def test_all_that_the_package_offers_is_there():
     assert all(getattr(qg, name) for name in qg.__all__)
 
 
+@simulation
 @pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
 @pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
 def test_of_several_processes_the_first_alone_speaks(capfd, monkeypatch, variable, rank, lines):

@@ -14,6 +14,7 @@ PACKAGE = Path(qghelpers.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 FLOORS = [
+    {"locks"},
     {"data", "pictures"},
     {"simulation", "networks", "plots"},
     {"training"},

@@ -77,6 +77,14 @@ def test_it_shows_figures_each_followed_by_a_reading(notebook):
     assert figures >= 4
 
 
+def test_no_figure_is_a_line_of_text_alone(notebook):
+    """As where the notebook was run with a backend that shows no pictures, which nbval accepts."""
+    shown = [output.data for output in outputs(notebook) if "data" in output]
+    figures = [data for data in shown if "<Figure size" in data.get("text/plain", "")]
+    assert figures
+    assert all("image/png" in data for data in figures)
+
+
 def test_it_has_a_slider(notebook):
     assert any("browse(" in cell.source for cell in code(notebook))
     assert any(

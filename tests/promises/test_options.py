@@ -187,7 +187,9 @@ def test_the_benchmarks_are_run_by_name(monkeypatch, capsys):
     assert asked == [["store", "training"]]
     monkeypatch.setattr(command_line, "BENCHMARKS", Path("/none"))
     assert main(["benchmark"]) == 2
-    assert "benchmarks come with the repository" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/none is not there: benchmarks come with the repository" in line
+    assert "run this in a clone of it" in line
 
 
 def test_training_data_of_one_kind_are_told(capsys, jets):
@@ -207,6 +209,7 @@ def test_training_data_of_one_kind_are_told(capsys, jets):
         ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "3"}, True),
         ({"SLURM_PROCID": "2", "LOCAL_RANK": "0"}, False),
         ({"LOCAL_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),  # two devices in a batch script
     ],
 )
 def test_the_first_of_all_processes_speaks(monkeypatch, ranks, speaks):

@@ -1,6 +1,5 @@
 """A network of one's own, in forty lines and in no list: trained, killed, resumed, judged."""
 
-import os
 import signal
 
 import pytest
@@ -80,7 +79,7 @@ def test_it_is_trained_without_a_recipe(parts):
     """For an epoch of ten: then it is stopped."""
     model = fresh()
     before = weights(model)
-    stop = [lambda history: os.kill(os.getpid(), signal.SIGTERM)]
+    stop = [lambda history: signal.raise_signal(signal.SIGTERM)]
     (row,) = qg.fit(model, parts[0], parts[1], engine=FLOAT32, watch=stop)
     assert row["train_loss"] > 0
     assert not same(before, weights(model))
@@ -89,7 +88,7 @@ def test_it_is_trained_without_a_recipe(parts):
 def test_it_is_resumed_after_a_kill_to_the_same_weights(parts, run, tmp_path):
     def kill(*args):
         if model.training:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return type(model).loss(model, *args)
 
     options = {"out": tmp_path, "engine": FLOAT32, "recipe_name": "mine"}

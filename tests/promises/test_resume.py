@@ -3,7 +3,6 @@
 import os
 import queue
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 
 import qghelpers as qg
 
+resource = pytest.importorskip("resource", reason="signals and limits are POSIX")
 OPTIONS = ["--limit", "160", "--epochs", "2", "--batch-size", "16"]
 OPTIONS += ["--precision", "32-true", "--no-compile"]
 

@@ -1,5 +1,7 @@
 """The pool of minimum-bias collisions: made once, checked, drawn from fairly."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,24 @@ def test_the_pool_is_made_once(own_cache, capsys):
     assert len(list(folder.iterdir())) == 1
     np.testing.assert_array_equal(first.starts, again.starts)
     assert capsys.readouterr().err.count("once; it takes") == 1
+
+
+def test_a_pool_that_another_process_makes_meanwhile_is_not_made_again(own_cache, monkeypatch):
+    folder, made = own_cache
+    expected = pileup.load_pool()
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    made.clear()
+
+    @contextmanager
+    def other(which):
+        which.write_bytes(content)
+        yield
+
+    monkeypatch.setattr(pileup, "locked", other)
+    np.testing.assert_array_equal(pileup.load_pool().particles.pt, expected.particles.pt)
+    assert made == []
 
 
 @pytest.mark.parametrize("change", [b"", b"x" * 1000, None])

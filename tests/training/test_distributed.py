@@ -53,6 +53,7 @@ def two_nodes_by_torchrun(arguments, port):
 def slurm(arguments, port):
     common = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}
     common |= {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "test", "SLURM_NODELIST": "localhost"}
+    common |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
     common |= {"SLURM_NODEID": "0", "MASTER_PORT": str(port), "MASTER_ADDR": "localhost"}
     own = [common | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
     return [TRAIN + arguments for _ in range(2)], own

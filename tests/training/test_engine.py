@@ -1,7 +1,6 @@
 """How it is computed does not change what is learnt: switches, precision, processes."""
 
 import platform
-import resource
 from dataclasses import replace
 
 import psutil
@@ -63,6 +62,8 @@ def test_compiling_changes_no_more_than_rounding(parts, plain):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another memory allocator")
 def test_memory_is_kept_for_as_long_as_asked():
+    resource = pytest.importorskip("resource")
+
     def pages_fetched() -> int:
         """By memory of 64 MiB that is asked for, filled and given back, ten times."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

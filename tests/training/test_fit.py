@@ -1,7 +1,6 @@
 """Training changes what it should, records it, and can be taken up again."""
 
 import json
-import os
 import signal
 import threading
 from dataclasses import replace
@@ -145,7 +144,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     def loss(*args):
         calls.extend([1] * model.training)
         if model.training and len(calls) >= batches and not resumed:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return type(model).loss(model, *args)
 
     resumed = False
@@ -172,8 +171,8 @@ def test_a_second_interruption_does_not_wait(parts):
     model = small_vae()
 
     def loss(*args):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return type(model).loss(model, *args)
 
     model.loss = loss

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from small import FLOAT32, same, small_vae, weights
 
 import qghelpers as qg
+from qghelpers.data import hdf5
 from qghelpers.training import runs
 
 
@@ -121,6 +124,7 @@ def test_a_state_is_restored_whole(parts, tmp_path):
     assert set(state) == {
         *("model", "optimizer", "scheduler", "history", "batch", "sums", "seconds", "random"),
         "engine",
+        "config",
     }
 
     class Part:
@@ -143,7 +147,10 @@ def test_a_state_is_restored_whole(parts, tmp_path):
 
 def test_a_new_run_leaves_nothing_of_an_old_one(parts, tmp_path):
     trained(parts, tmp_path)
-    for name in ("metrics.json", ".half.part", ".last.ckpt.1234.part"):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    half = [f".{name}.{hdf5._host()}-{dead.pid}-{1:08x}.part" for name in ("half", "last.ckpt")]
+    for name in ("metrics.json", *half):
         (tmp_path / name).touch()
     (tmp_path / "notes.txt").write_text("mine")
     runs.start(tmp_path, {"new": 1})
