@@ -18,7 +18,7 @@ from qghelpers.networks.base import JetAutoencoder, check_contract, description
 from qghelpers.training import distributed, owners, runs
 from qghelpers.training.engine import PROBE_BATCH, Engine, compiler_named, kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
-from qghelpers.training.progress import Bar, Stopped, interruptible, notebook, progress
+from qghelpers.training.progress import Bar, Stopped, interruptible, new_bar, notebook
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
 
@@ -163,7 +163,7 @@ def _run(
     good = copy.deepcopy(model.state_dict())
     done = min(training.batch * recipe.batch_size, len(training.train))
     done += len(training.history) * len(training.train)
-    bar, stopped = progress(name, recipe.epochs, len(training.train), done, shown), ""
+    bar, stopped = new_bar(name, recipe.epochs, len(training.train), done, shown), ""
     try:
         with interruptible() as interruption, shared, compiling:
             callbacks = FitCallbacks(training, bar, interruption, saver)

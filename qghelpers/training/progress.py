@@ -1,4 +1,7 @@
-"""How far a training is, and how it is stopped: a bar in a terminal, one line in a notebook."""
+"""How far a training is, and how it is stopped: a bar in a terminal, one line in a notebook.
+
+Watchers, such as `TensorBoard` here and `qghelpers.LossCurve`, are called after each epoch.
+"""
 
 import signal
 import sys
@@ -6,9 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from qghelpers.training.runs import History
 
 EVERY = 0.5  # seconds between two updates of the line
 BLOCKS = 20  # characters of its bar
@@ -27,7 +33,7 @@ def notebook() -> Any:
     return module.get_ipython() if module else None
 
 
-def progress(name: str, epochs: int, jets: int, done: int, shown: bool = True) -> "Bar":
+def new_bar(name: str, epochs: int, jets: int, done: int, shown: bool = True) -> "Bar":
     """What shows the progress here: a `Line` where there is a notebook's kernel, else a `Bar`.
 
     Args:
@@ -70,7 +76,7 @@ class Bar:
         self._bar.set_postfix_str(f"loss {row['train_loss']:.4g}{self._validation}")
         self._bar.set_description(self._description(row["epoch"] + 1))
 
-    def close(self, history: list[dict[str, float]], stopped: str = "") -> None:
+    def close(self, history: History, stopped: str = "") -> None:
         """The training is over, or was stopped in the way that `stopped` says."""
         self._bar.close()
 
@@ -117,14 +123,45 @@ class Line(Bar):
             f"{speed:.0f} images/s, loss {loss:.4g}{self._validation}"
         )
 
-    def close(self, history: list[dict[str, float]], stopped: str = "") -> None:
+    def close(self, history: History, stopped: str = "") -> None:
         """See `Bar.close`."""
-        if stopped or not history:
-            self._show(stopped or "no epoch was finished")
+        if not stopped and len(history) < self._epochs:  # by an error
+            stopped = f"ended early, after {len(history)} of {self._epochs} epochs"
+        if stopped:
+            self._show(stopped)
             return
         seconds, loss = sum(row["seconds"] for row in history), history[-1]["validation_loss"]
         epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
         self._show(f"{epochs}, {seconds:.0f} s, validation {loss:.4g}")
+
+
+class TensorBoard:
+    """Writes each epoch's row for `tensorboard --logdir`, to be passed to `fit(watch=[...])`.
+
+    Args:
+        folder: to write to.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("TensorBoard is not installed: pip install tensorboard") from error
+        self._make, self._writer, self._folder = SummaryWriter, None, str(folder)
+
+    def __call__(self, history: History) -> None:
+        """Write the last row of `history`; losses of one name lie in one chart."""
+        if self._writer is None:  # not before there is something to write: the run may be refused
+            self._writer = self._make(self._folder)
+        row = history[-1]
+        for name, value in row.items():
+            kind, _, part = name.partition("_")
+            tag = f"{part}/{kind}" if kind in ("train", "validation") else f"run/{name}"
+            self._writer.add_scalar(tag, value, row["epoch"])
+        self._writer.flush()
 
 
 @contextmanager

@@ -45,6 +45,7 @@
     const button = (text, label) =>
       make("button", { type: "button", textContent: text, label, title: label });
     const back = button("◀", `previous ${name}`), play = button("play", "play");
+    play.className = "qg-play";
     const next = button("▶", `next ${name}`);
     const slider = make("input", { type: "range", min: 0, step: 1, label: `browse: ${name}` });
     const box = make("input", { type: "number", min: 0, step: 1, label: `${name} number` });
@@ -259,10 +260,14 @@
       const low = (size - side) / 2, at = (offset) => Math.min(side - 1, Math.floor(offset / edge * side));
       return { ...panel, x: low + at(event.offsetX), y: low + side - 1 - at(event.offsetY) };
     };
+    const call = (text) => {
+      play.textContent = play.title = text;
+      play.setAttribute("aria-label", text);
+    };
     const stop = () => {
       clearInterval(timer);
       timer = null;
-      play.textContent = "play";
+      call("play");
       readout.setAttribute("aria-live", "polite");
     };
     slider.oninput = () => go(Number(slider.value));
@@ -271,7 +276,7 @@
     next.onclick = () => go(position + 1);
     play.onclick = () => {
       if (timer !== null) return stop();
-      play.textContent = "pause";
+      call("pause");
       readout.setAttribute("aria-live", "off");
       timer = setInterval(() => root.isConnected ? go((position + 1) % sequence.length) : stop(), 400);
     };

@@ -31,9 +31,10 @@ MOST = 200  # jets, unless more are asked for: a page of about a quarter of a me
 SHARE = 0.9  # of the jets whose brightest pixel lies within the colour scale
 ON_SHEET = 8  # jets in the static picture, 2 of several rows
 HALF_WIDTHS = (0.6, 0.54)  # of one row and of several, three of which fit a small screen
+EMPTY = "no jets to show: the selection is empty"
 KINDS = {layout.GLUON: "gluon", layout.QUARK: "quark"}
 
-Rows = Mapping[str, Tensor | np.ndarray | JetImages]
+Images = JetImages | Tensor | np.ndarray
 
 
 class Browser:
@@ -59,7 +60,7 @@ class Browser:
 
 
 def browse(
-    shown: JetImages | Rows | Callable[[int], Figure],
+    shown: Images | Mapping[str, Images] | Callable[[int], Figure],
     count: int = MOST,
     name: str = "jet",
     *,
@@ -74,9 +75,9 @@ def browse(
         qg.browse({"original": test, "reconstruction": images}, 40, difference=True)
 
     Args:
-        shown: jets; or the title of each row of pictures and its images in GeV/100 with shape
-            `(n, 3, 125, 125)`; or a function that draws a figure for a position from 0 to
-            `count - 1`, which the kernel then has to do for each place where the slider rests.
+        shown: jets, or images in GeV/100 with shape `(n, 3, 125, 125)`; or several of them, a row
+            of pictures each, by their titles; or a function that draws a figure for a position
+            from 0 to `count - 1`, which the kernel then has to do wherever the slider rests.
         count: at most this many, the first ones.
         name: of what is browsed.
         jets: whose labels, pT and mass are told; those in `shown` unless given.
@@ -90,10 +91,14 @@ def browse(
         What a notebook shows. If there is nothing to show, or the parts do not fit together, it
         shows a line that says so.
     """
-    if callable(shown):
-        return slider(shown, count, name)
     try:
+        if count < 1:
+            raise ValueError(EMPTY)
+        if callable(shown):
+            return slider(shown, count, name)
         rows, jets, columns = _collected(shown, count, jets, columns or {})
+        if difference and len(rows) < 2:
+            raise ValueError("a difference needs two rows of images: give a title for each")
     except ValueError as error:
         line = f'<p role="alert" style="color: #a11">{html.escape(str(error))}</p>'
         return Browser(line, str(error))
@@ -111,35 +116,54 @@ def _half(half_width: float) -> int:
 
 
 def _collected(
-    shown: JetImages | Rows, count: int, jets: JetImages | None, columns: Mapping[str, np.ndarray]
+    shown: Any, count: int, jets: JetImages | None, columns: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], JetImages | None, dict[str, np.ndarray]]:
     """The first `count` of all: images in GeV with their titles, jets and columns.
 
     Raises:
         ValueError: there are none, or the parts do not fit together.
     """
-    rows = {"": shown} if isinstance(shown, JetImages) else dict(shown)
-    parts = rows | dict(columns) | ({} if jets is None else {"jets": jets})
+    rows = dict(shown) if isinstance(shown, Mapping) else {"": shown}
+    columns = {title: _numbers(title, values) for title, values in columns.items()}
+    for row in rows.values():
+        if not isinstance(row, Images):
+            what = f"{type(row).__name__} cannot be shown"
+            raise ValueError(f"a {what}: give jets, or images with shape (n, 3, 125, 125)")
+    parts = rows | columns | ({} if jets is None else {"jets": jets})
     if jets is None:
         jets = next((row for row in rows.values() if isinstance(row, JetImages)), None)
     sizes = {title: len(part) for title, part in parts.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{title or 'images'} {size}" for title, size in sizes.items())
         raise ValueError(f"not as many of each ({listed}): give one value for each jet")
-    if count < 1 or not any(sizes.values()):
-        raise ValueError("no jets to show: the selection is empty")
+    if not any(sizes.values()):
+        raise ValueError(EMPTY)
     first = slice(count)
-    energies = {}
-    for title, row in rows.items():
-        images = row.images(first) if isinstance(row, JetImages) else torch.as_tensor(row[first])
-        if images.shape[1:] != (len(layout.CHANNELS), layout.IMAGE_SIZE, layout.IMAGE_SIZE):
-            shape = ", ".join(map(str, images.shape[1:]))
-            raise ValueError(
-                f'images with shape ({shape}) in "{title}": they must be (3, 125, 125)'
-            )
-        energies[title] = layout.GEV_PER_UNIT * images.detach().cpu().float().numpy()
-    cut = {title: np.asarray(values)[first] for title, values in columns.items()}
+    energies = {title: _energies(title, row, first) for title, row in rows.items()}
+    cut = {title: values[first] for title, values in columns.items()}
     return energies, None if jets is None else jets[first], cut
+
+
+def _numbers(title: str, values: Any) -> np.ndarray:
+    """The values of a column, float with shape `(n,)`; ValueError if they are none."""
+    try:
+        numbers = np.asarray(values, float)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.ndim != 1:
+        raise ValueError(f'the column "{title}" is no list of numbers: give one for each jet')
+    return numbers
+
+
+def _energies(title: str, row: Images, first: slice) -> np.ndarray:
+    """These images in GeV; ValueError if they have another shape, or entries that are no number."""
+    images = row.images(first) if isinstance(row, JetImages) else torch.as_tensor(row[first])
+    if images.shape[1:] != (len(layout.CHANNELS), layout.IMAGE_SIZE, layout.IMAGE_SIZE):
+        shape = ", ".join(map(str, images.shape[1:]))
+        raise ValueError(f'images with shape ({shape}) in "{title}": they must be (3, 125, 125)')
+    if not images.isfinite().all():
+        raise ValueError(f'images in "{title}" have entries that are no numbers')
+    return layout.GEV_PER_UNIT * images.detach().cpu().float().numpy()
 
 
 def _page(
@@ -163,7 +187,6 @@ def _page(
         if difference:
             levels[:, -1, c] = scale.signed_levels(images[-1][:, c] - images[0][:, c])
         channels.append(asdict(shown) | {"name": channel, "most": scale.top})
-    lit = [_lit(image) for image in images] + [_lit(images[0])] * difference
     kinds, kind, columns = _told(len(levels), jets, columns)
     data = {
         "size": layout.IMAGE_SIZE,
@@ -173,7 +196,7 @@ def _page(
         "kinds": kinds,
         "kind": kind,
         "columns": columns,
-        "lit": np.stack(lit, axis=1).tolist(),
+        "lit": np.stack([_lit(image) for image in images], axis=1).tolist(),
         "palettes": [_text(p.tobytes()) for p in (pictures.ENERGY, pictures.DIFFERENCE)],
         "levels": _text(zlib.compress(levels.tobytes(), 9)),
     }

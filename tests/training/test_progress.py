@@ -81,6 +81,20 @@ def test_the_line_is_not_updated_more_often_than_one_can_see(parts, lines, monke
     assert len(lines[0]) == 1 + 2 + 1  # start, two epochs, end
 
 
+def test_a_training_that_fails_does_not_end_as_if_it_were_finished(parts, lines):
+    model, calls = small_vae(), []
+
+    def loss(*args):
+        calls.extend([1] * model.training)
+        losses = type(model).loss(model, *args)
+        return losses if len(calls) < 7 else {name: float("nan") * x for name, x in losses.items()}
+
+    model.loss = loss
+    with pytest.raises(FloatingPointError):
+        fit(parts, model)
+    assert lines[0][-1] == "vae: ended early, after 1 of 2 epochs"
+
+
 def test_it_can_be_turned_off_in_a_notebook_too(parts, lines, capfd):
     fit(parts, small_vae(), 1, progress=False)
     assert lines == []

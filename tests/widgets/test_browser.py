@@ -89,7 +89,7 @@ def test_rows_have_one_scale_and_a_difference_with_its_sign(some):
     for row, part in enumerate((images, half)):
         np.testing.assert_array_equal(levels[:, row, 1], scale.levels(100 * part[:, 1].numpy()))
     assert set(np.unique(levels[:, 2])) - {0} <= set(range(129, 256))  # too little everywhere
-    original, fewer, _ = np.array(data["lit"]).swapaxes(0, 1)
+    original, fewer = np.array(data["lit"]).swapaxes(0, 1)
     assert fewer[:, 0].sum() < original[:, 0].sum()
     np.testing.assert_array_equal(original, some.pixel_counts() // [1, 1, 25])
     assert len(data["kinds"]) == 2  # the jets are found among the rows
@@ -149,6 +149,13 @@ def test_the_static_picture_of_several_rows_shows_each_of_them(some):
         (lambda jets: qg.browse(jets[:0]), "no jets to show: the selection is empty"),
         (lambda jets: qg.browse(jets, 0), "no jets to show"),
         (lambda jets: qg.browse({}), "no jets to show"),
+        (lambda jets: qg.browse(print, 0), "no jets to show"),
+        (lambda jets: qg.browse("jets.hdf5"), "a str cannot be shown: give jets, or images"),
+        (lambda jets: qg.browse(jets, columns={"s": ["a"] * 30}), 'column "s" is no list of numb'),
+        (lambda jets: qg.browse(jets, columns={"s": np.ones((30, 1))}), '"s" is no list of numb'),
+        (lambda jets: qg.browse(jets, columns={"s": 3}), 'column "s" is no list of numbers'),
+        (lambda jets: qg.browse(jets.images() / 0), 'images in "" have entries that are no numb'),
+        (lambda jets: qg.browse(jets, difference=True), "a difference needs two rows"),
         (lambda jets: qg.browse({"a": jets, "b<": jets[:3]}), "not as many of each (a 30, b< 3)"),
         (lambda jets: qg.browse(jets, columns={"s": np.ones(2)}), "(images 30, s 2)"),
         (lambda jets: qg.browse({"a": torch.zeros(2, 1, 9, 9)}), 'shape (1, 9, 9) in "a"'),
@@ -161,6 +168,15 @@ def test_what_cannot_be_shown_is_a_line_and_no_traceback(some, ask, line):
     assert html.escape(line) in data["text/html"]
     assert 'role="alert"' in data["text/html"]
     assert "image/png" not in {*data, *metadata}
+
+
+def test_images_can_be_browsed_without_jets(some):
+    images = some.images()
+    for shown in (images, images.numpy()):
+        data = data_of(qg.browse(shown, columns={"step": np.arange(30)}))
+        np.testing.assert_array_equal(levels_of(data), levels_of(data_of(qg.browse(some))))
+        assert [column["name"] for column in data["columns"]] == ["step"]
+        assert data["kinds"] == []
 
 
 def test_titles_cannot_break_out_of_the_page(some):

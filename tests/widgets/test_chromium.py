@@ -168,8 +168,9 @@ def test_buttons_step_and_play(visit, some):
     play.click()
     for jet in (1, 2, 0):
         page.wait_for_selector(f".qg-live[data-jet='{jet}']")
-    play.click()
+    page.get_by_role("button", name="pause").click()
     stopped = jet_shown(page)
+    assert play.inner_text() == "play"
     page.wait_for_timeout(900)
     assert jet_shown(page) == stopped
 
@@ -315,6 +316,14 @@ def test_everything_has_a_name(visit, some):
     labels = page.eval_on_selector_all("canvas", "all => all.map(e => e.ariaLabel)")
     assert labels[3].startswith("half, Tracks of jet 0 · ")
     assert page.get_attribute(".qg-readout", "role") == "status"
+
+
+def test_its_controls_can_be_read_in_a_dark_page(visit, some):
+    browser = qg.browse(some)
+    page = visit(widgets.Browser("<style>:root { color-scheme: dark }</style>" + browser.html, ""))
+    for control in ("button", "select", "input[type=number]"):
+        background = page.eval_on_selector(control, "e => getComputedStyle(e).backgroundColor")
+        assert min(map(int, re.findall(r"\d+", background)[:3])) > 200
 
 
 def test_without_scripts_there_is_a_picture_with_words(visit, keep, some):
