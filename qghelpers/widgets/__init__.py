@@ -1,8 +1,8 @@
 """What makes a notebook alive: sliders to browse with, live pictures, claims that are checked.
 
-`browser` shows jets in the page, without the kernel (its script is `browser.js`); `sliders` draws a
-figure for each position of a slider; `live` redraws the loss curve while a network is trained;
-`claims` prints a line of the lesson if it holds.
+`browser` shows jets in the page, without the kernel (its script is `browser.js`), or the picture of
+`sheet` where no script runs; `sliders` draws a figure for each position of a slider; `live` redraws
+the loss curve while a network is trained; `claims` prints a line of the lesson if it holds.
 """
 
 from qghelpers.widgets.browser import Browser, browse
