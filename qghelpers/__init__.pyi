@@ -32,3 +32,4 @@ from .training.runs import read_history as read_history
 from .widgets import LossCurve as LossCurve
 from .widgets import browse as browse
 from .widgets import claim as claim
+from .widgets import explore as explore

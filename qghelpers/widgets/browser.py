@@ -47,6 +47,11 @@ class Browser:
     def __init__(self, html: str, text: str, picture: bytes = b"", alt: str = "") -> None:
         self.html, self.picture, self.alt, self._text = html, picture, alt, text
 
+    @classmethod
+    def message(cls, line: str) -> "Browser":
+        """What stands in a widget's place if there is nothing to show: a line that says why."""
+        return cls(f'<p role="alert" style="color: #a11">{html.escape(line)}</p>', line)
+
     def __repr__(self) -> str:
         return self._text
 
@@ -98,16 +103,15 @@ def browse(
         if difference and len(rows) < 2:
             raise ValueError("a difference needs two rows of images: give a title for each")
     except ValueError as error:
-        line = f'<p role="alert" style="color: #a11">{html.escape(str(error))}</p>'
-        return Browser(line, str(error))
+        return Browser.message(str(error))
     data, levels = _page(rows, jets, columns, difference)
-    data |= {"name": name, "half": _half(half_width or HALF_WIDTHS[len(data["rows"]) > 1])}
+    data |= {"name": name, "half": half_side(half_width or HALF_WIDTHS[len(data["rows"]) > 1])}
     picture, alt = static_picture(data, levels)
     text = f"browser of {len(levels)} {name}s"
     return Browser(_html(data, picture, alt, text), text, picture, alt)
 
 
-def _half(half_width: float) -> int:
+def half_side(half_width: float) -> int:
     """How many pixels are shown on each side of the one in the centre."""
     most = layout.IMAGE_SIZE // 2
     return int(np.clip(round(half_width / layout.PIXEL_WIDTH - 0.5), 1, most))
@@ -194,17 +198,18 @@ def _page(
         "kinds": kinds,
         "kind": kind,
         "columns": columns,
-        "lit": np.stack([_lit(image) for image in images], axis=1).tolist(),
+        "lit": np.stack([lit(image) for image in images], axis=1).tolist(),
         "palettes": [_text(p.tobytes()) for p in (pictures.ENERGY, pictures.DIFFERENCE)],
         "levels": _text(zlib.compress(levels.tobytes(), 9)),
     }
     return data, levels
 
 
-def _lit(energies: np.ndarray) -> np.ndarray:
+def lit(energies: np.ndarray) -> np.ndarray:
     """Lit pixels in Tracks and ECAL and lit towers in HCAL, int with shape `(n, 3)`."""
-    lit = observables.lit(torch.from_numpy(energies) / layout.GEV_PER_UNIT).sum(dim=(2, 3)).numpy()
-    return np.rint(lit / [1, 1, layout.TOWER_SIZE**2]).astype(int)
+    images = torch.from_numpy(energies) / layout.GEV_PER_UNIT
+    pixels = observables.lit(images).sum(dim=(2, 3)).numpy()
+    return np.rint(pixels / [1, 1, layout.TOWER_SIZE**2]).astype(int)
 
 
 def _told(

@@ -29,7 +29,7 @@ def static_picture(data: dict[str, Any], levels: np.ndarray) -> tuple[bytes, str
     titles = " and ".join(row["title"] for row in data["rows"] if row["title"])
     listed = "; ".join(name.replace("\n", ", ") for name in names)
     alt = f"{titles or 'Energy'} in {', '.join(layout.CHANNELS)}, darker for more, of {listed}"
-    return _drawn([np.concatenate(strip) for strip in cells], list(strips), below), alt
+    return drawn([np.concatenate(strip) for strip in cells], list(strips), below), alt
 
 
 def _cell(data: dict[str, Any], levels: np.ndarray, jet: int, row: int, c: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def _cell(data: dict[str, Any], levels: np.ndarray, jet: int, row: int, c: int) 
     return palette[_stretched(levels[jet, row, c, centre, centre], data["channels"][c], signed)]
 
 
-def _drawn(strips: list[np.ndarray], titles: list[str], below: list[str]) -> bytes:
+def drawn(strips: list[np.ndarray], titles: list[str], below: list[str]) -> bytes:
     """Strips of cells, one below the other, as a PNG: a whole number of its pixels for each."""
     wide, side = strips[0].shape[:2]
     factor = 2 if side <= 80 else 1
