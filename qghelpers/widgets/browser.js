@@ -118,7 +118,7 @@
       if (!several) parts.push(`lit ${lit(jet, 0)}`);
       return parts.join(" · ");
     }
-    const lit = (jet, row) => `${data.lit[jet][row].join(" / ")} towers`;
+    const lit = (jet, row) => data.lit[jet][row].join(" / "); // Tracks, ECAL: pixels; HCAL: towers
 
     function energyText({ row, channel: c, x, y }) {
       const jet = sequence[position], level = levels[place(jet, row, c) + x * size + y];

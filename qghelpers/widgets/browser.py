@@ -77,6 +77,8 @@ def browse(
         qg.browse(jets)
         qg.browse({"original": test, "reconstruction": images}, 40, difference=True)
 
+    It tells label, pT, mass, and how many pixels of Tracks and ECAL and towers of HCAL are lit.
+
     Args:
         shown: jets, or images in GeV/100 with shape `(n, 3, 125, 125)`; or several of them, a row
             of pictures each, by their titles; or a function that draws a figure for a position

@@ -19,6 +19,7 @@ from qghelpers.widgets.sheet import drawn
 SAMPLE = 200  # jets that decide the colour scale and the order of the latent numbers
 SHARE = 0.9  # of these jets whose brightest pixel lies within the colour scale
 REACH = 3.0  # standard deviations of the prior that a slider spans on each side
+TITLES = ("decoded", "difference to the start")  # of the two rows of pictures
 SIDE = 207  # CSS pixels of a picture
 
 
@@ -144,7 +145,7 @@ class Explorer(ipywidgets.VBox):
                 f"{total:.1f} GeV ({total - before:+.1f}), lit {towers[c]}</th>"
             )
         body, palettes = "", (pictures.ENERGY, pictures.DIFFERENCE)
-        for title, row, palette in zip(self._titles(), self._levels(), palettes, strict=True):
+        for title, row, palette in zip(TITLES, self._levels(), palettes, strict=True):
             cells = (self._cell(title, c, levels, palette) for c, levels in enumerate(row))
             body += f"<tr><th>{title}</th>{''.join(cells)}</tr>"
         head = f"<tr><th></th>{''.join(heads)}</tr>"
@@ -157,10 +158,6 @@ class Explorer(ipywidgets.VBox):
         kind = html.escape(KINDS.get(jet.labels[0], str(jet.process[0])))
         numbers = f"pT {jet.pt[0]:.4g} GeV · mass {jet.mass[0]:.4g} GeV"
         return f"jet {self.jet.value} · {kind} · {numbers}"
-
-    @staticmethod
-    def _titles() -> tuple[str, str]:
-        return "decoded", "difference to the start"
 
     @staticmethod
     def _cell(title: str, c: int, levels: np.ndarray, palette: np.ndarray) -> str:
@@ -179,5 +176,5 @@ class Explorer(ipywidgets.VBox):
         picture = drawn(strips, ["decoded", "difference"], list(layout.CHANNELS))
         data |= {"image/png": b64encode(picture).decode()}
         data["text/plain"] = f"explorer of {len(self.code)} latent numbers"
-        words = f"{' and '.join(self._titles())} of jet {self.jet.value}, in each channel"
+        words = f"{' and '.join(TITLES)} of jet {self.jet.value}, in each channel"
         return data, {"image/png": {"alt": f"{words}; run the notebook to move it"}}

@@ -92,6 +92,9 @@ def test_it_has_a_slider_with_a_picture_in_its_place(notebook):
     for cell in sliders:
         (shown,) = cell.outputs
         assert {"text/html", "image/png"} <= set(shown.data)
+    moved = [cell for cell in code(notebook) if "explore(" in cell.source]
+    for cell in sliders + moved:
+        (shown,) = cell.outputs
         assert len(shown.metadata["image/png"]["alt"]) > 40
 
 

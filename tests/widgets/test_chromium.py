@@ -104,7 +104,7 @@ def test_the_pictures_are_those_of_the_jet_that_is_named(visit, some):
         lit = some.pixel_counts()[jet] // [1, 1, 25]
         assert readout(page) == (
             f"jet {jet} · {kind} · pT {some.pt[jet]:.4g} GeV · mass {some.mass[jet]:.4g} GeV"
-            f" · lit {lit[0]} / {lit[1]} / {lit[2]} towers ({jet + 1} of 40)"
+            f" · lit {lit[0]} / {lit[1]} / {lit[2]} ({jet + 1} of 40)"
         )
         assert page.get_attribute("input[type=range]", "aria-valuetext") == readout(page)
 
