@@ -19,6 +19,11 @@ from qghelpers.widgets.sheet import drawn
 SAMPLE = 200  # jets that decide the colour scale and the order of the latent numbers
 SHARE = 0.9  # of these jets whose brightest pixel lies within the colour scale
 REACH = 3.0  # standard deviations of the prior that a slider spans on each side
+STOPS = ",".join("#" + bytes(colour).hex() for colour in pictures.ENERGY[1::32])
+BAR = (  # the colours from the floor to the top of a scale
+    '<span style="display: inline-block; width: 60px; height: 9px; '
+    f'background: linear-gradient(to right, {STOPS})"></span>'
+)
 TITLES = ("decoded", "difference to the start")  # of the two rows of pictures
 SIDE = 207  # CSS pixels of a picture
 
@@ -141,15 +146,16 @@ class Explorer(ipywidgets.VBox):
         for c, (channel, scale) in enumerate(zip(layout.CHANNELS, self._scales, strict=True)):
             total, before = self.energies[c].sum(), self._origin[c].sum()
             heads.append(
-                f"<th>{channel}, {scale.floor:.2g} to {scale.top:.2g} GeV<br>"
-                f"{total:.1f} GeV ({total - before:+.1f}), lit {towers[c]}</th>"
+                f'<th style="width: {SIDE}px; font: 12px sans-serif; text-align: left">'
+                f"<b>{channel}</b> {scale.floor:.2g} {BAR} {scale.top:.2g} GeV<br>"
+                f"in all {total:.1f} GeV ({total - before:+.1f}), lit {towers[c]}</th>"
             )
         body, palettes = "", (pictures.ENERGY, pictures.DIFFERENCE)
         for title, row, palette in zip(TITLES, self._levels(), palettes, strict=True):
             cells = (self._cell(title, c, levels, palette) for c, levels in enumerate(row))
-            body += f"<tr><th>{title}</th>{''.join(cells)}</tr>"
+            body += f'<tr><th style="width: 90px">{title}</th>{"".join(cells)}</tr>'
         head = f"<tr><th></th>{''.join(heads)}</tr>"
-        told = f'<p role="status">start: {self._told()}</p>'
+        told = f'<p role="status">start: {self._told()}; orange is more than there, violet less</p>'
         self._shown.value = f"{told}<table>{head}{body}</table>"
 
     def _told(self) -> str:
