@@ -28,7 +28,9 @@ MEASURE = """() => {
 
 def main() -> None:
     """Measure one row and three rows of pictures."""
-    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if path is None:
+        raise qg.DataError("there is no chromium and no google-chrome: install one of them")
     jets = qg.load_jets(limit=200, seed=0)
     rows = {"original": jets, "half": jets.images() / 2}
     print(f"{'':24}{'jets':>8}{'page [kB]':>12}{'key, median [ms]':>20}{'longest [ms]':>16}")
