@@ -15,7 +15,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 FLOORS = [
     {"locks"},
-    {"data"},
+    {"data", "pictures"},
     {"files", "simulation", "networks", "plots"},
     {"training"},
     {"analysis"},
