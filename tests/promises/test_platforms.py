@@ -135,7 +135,7 @@ def text_calls(path: Path):
                 yield node
             if (
                 name == "open"
-                and function != "os.open"
+                and function not in ("os.open", "Image.open")
                 and not any(f"'{kind}'" in mode for kind in ("rb", "wb", "ab", "r+b"))
             ):
                 yield node
