@@ -24,12 +24,13 @@ from .networks.vae import VAE as VAE
 from .networks.vae import vae_loss as vae_loss
 from .training.engine import Engine as Engine
 from .training.fit import fit as fit
+from .training.progress import TensorBoard as TensorBoard
 from .training.recipes import Recipe as Recipe
 from .training.recipes import build as build
 from .training.recipes import get_recipe as get_recipe
 from .training.runs import load_run as load_run
 from .training.runs import read_history as read_history
-from .training.watch import TensorBoard as TensorBoard
 from .widgets import LossCurve as LossCurve
 from .widgets import browse as browse
 from .widgets import claim as claim
+from .widgets import explore as explore

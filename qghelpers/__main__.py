@@ -1,4 +1,4 @@
-"""The command line: `python -m qghelpers simulate | inspect | train | evaluate | benchmark`."""
+"""The command line: `python -m qghelpers COMMAND`; `COMMANDS` lists them."""
 
 import argparse
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import qghelpers as qg
+from qghelpers.files import commands
 from qghelpers.simulation.detector import Detector
 from qghelpers.simulation.processes import PROCESSES
 from qghelpers.simulation.simulate import PILEUP, simulate
@@ -61,7 +62,9 @@ def _given(args: argparse.Namespace, cls: type) -> dict[str, object]:
 
 def _simulate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("out", type=Path, metavar="OUT.hdf5")
-    command.add_argument("--jets", type=int, required=True, help="how many; half quark, half gluon")
+    command.add_argument(
+        "--jets", type=commands.whole, required=True, help="how many; half quark, half gluon"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--workers", type=int, help="processes; all processors unless given")
     command.add_argument(
@@ -96,16 +99,14 @@ def _simulate_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _inspect_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("files", type=Path, nargs="+", metavar="FILE.hdf5")
-
-
 def _train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("network", choices=_Networks(), metavar="NETWORK", help="%(choices)s")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--recipe", default="fast", help="such as reference (%(default)s)")
-    command.add_argument("--limit", type=int, help="use a random subset of this many jets")
+    command.add_argument(
+        "--limit", type=commands.whole, help="use a random subset of this many jets"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--resume", action="store_true", help="continue the training in DIR")
     command.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
@@ -141,7 +142,9 @@ def _benchmark_options(command: argparse.ArgumentParser) -> None:
 
 COMMANDS = {
     "simulate": ("make a file of jets", _simulate_options),
-    "inspect": ("say what is in a file", _inspect_options),
+    "fetch": ("download the public file", commands.fetch_options),
+    "convert": ("make a file of jets from one with other names or units", commands.convert_options),
+    "inspect": ("say what is in a file", commands.inspect_options),
     "train": ("train a network into a run folder", _train_options),
     "evaluate": ("judge a run on held-out jets", _evaluate_options),
     "benchmark": ("measure what the project claims", _benchmark_options),
@@ -178,13 +181,6 @@ def _simulate(args: argparse.Namespace) -> None:
         twins=args.twins,
         detector=Detector(track_mismeasured=args.mismeasured_tracks),
     )
-
-
-def _inspect(args: argparse.Namespace) -> None:
-    from qghelpers.data.inspection import inspect
-
-    for path in args.files:
-        print(inspect(path))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -278,8 +274,12 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "simulate":
             _simulate(args)
             print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
+        elif args.command == "fetch":
+            commands.fetch(args, qg.home() / "data" / qg.layout.PUBLIC_FILE)
+        elif args.command == "convert":
+            commands.convert(args)
         elif args.command == "inspect":
-            _inspect(args)
+            commands.inspect(args)
         elif args.command == "train":
             return _train(args)
         elif args.command == "evaluate":

@@ -11,6 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
+from qghelpers.pictures import COLOUR_MAP, common_scale
 
 __all__ = [
     "bars",
@@ -32,8 +33,6 @@ __dir__ = __all__.copy  # these names alone are offered by <Tab>
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
-COLOUR_FLOOR = 1e-3  # of the largest pixel in a figure: the bottom of its colour scale
-COLOUR_MAP = "turbo"  # of jet images
 
 
 def _show_in_notebooks() -> None:
@@ -104,17 +103,17 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
     """Jet images, a row each and a column for each channel, on one log colour scale a column.
 
     Args:
-        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels at or
-            below zero stay white.
+        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels below
+            a thousandth of the brightest one, and unlit ones, stay white.
         half_width: show this much on each side of the centre, in eta and in radians.
     """
     figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1)
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
-        top = max(float(stack.max()), 1e-6)
-        norm = LogNorm(COLOUR_FLOOR * top, top)
+        scale = common_scale(stack)
+        norm = LogNorm(scale.floor, scale.top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
-            shown = np.ma.masked_less(pixels, COLOUR_FLOOR * top)
+            shown = np.ma.masked_less(pixels, scale.floor)
             place = {"origin": "lower", "extent": (-HALF, HALF, -HALF, HALF)}
             mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
@@ -194,7 +193,7 @@ def loss_curves(history: list[dict[str, float]], zero: float | None = None) -> F
     if zero is not None:
         ax.axhline(zero, color="grey", linestyle="--", label="all-zero image")
     ax.set(xlabel="epoch", ylabel="loss per jet", yscale="log")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend()
     return figure
 

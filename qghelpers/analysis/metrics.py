@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from qghelpers.analysis import baselines, pixels
 from qghelpers.analysis import observables as physics
 from qghelpers.analysis.tables import Table, format_table
-from qghelpers.data.jets import JetImages
-from qghelpers.data.layout import GEV_PER_UNIT
+from qghelpers.data.jets import Jet, JetImages
+from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE
 from qghelpers.networks.base import JetAutoencoder
 
 __all__ = [
@@ -39,23 +39,50 @@ __all__ = [
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 BATCH = 128
+MOST_JETS = 10_000  # that are made dense together
+IMAGES = (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)
 RESAMPLES = 200
 
 
 @torch.no_grad()
-def reconstruct(model: JetAutoencoder, images: Tensor, sharp: bool = False) -> Tensor:
+def reconstruct(
+    model: JetAutoencoder, images: Tensor | np.ndarray | JetImages, sharp: bool = False
+) -> Tensor:
     """What a network makes of images, in the file's units.
 
     Args:
         model: it is put into evaluation mode.
-        images: in GeV/100, with shape `(n, 3, 125, 125)`.
+        images: in GeV/100, with shape `(n, 3, 125, 125)` or, for one image, `(3, 125, 125)`; or
+            jets, at most 10,000.
         sharp: a sharp image instead of the mean one, where the network can make one.
 
     Returns:
         In GeV/100, with the shape of `images`.
+
+    Raises:
+        ValueError: `images` have another shape, or there are too many jets.
     """
     model.eval()
-    return model.sharp(images) if sharp else model.reconstruct_energy(images)
+    weights = next(itertools.chain(model.parameters(), model.buffers()), None)
+
+    def of_batch(batch: Tensor) -> Tensor:
+        moved = batch if weights is None else batch.to(weights.device)
+        made = model.sharp(moved) if sharp else model.reconstruct_energy(moved)
+        return made.to(batch.device)
+
+    if isinstance(images, JetImages):
+        if len(images) > MOST_JETS:
+            raise ValueError(
+                f"dense images of {len(images)} jets need {len(images) * 187_500 / 1e9:.1f} GB: "
+                f"take fewer, such as jets[:{MOST_JETS}], or use jets.map, batch by batch"
+            )
+        return torch.from_numpy(images.map(of_batch)) if len(images) else images.images()
+    images = torch.as_tensor(images.image if isinstance(images, Jet) else images).float()
+    if images.ndim not in (3, 4) or images.shape[-3:] != IMAGES:
+        raise ValueError(f"images have shape {tuple(images.shape)}, not (n, 3, 125, 125)")
+    if images.ndim == 3:
+        return of_batch(images[None])[0]
+    return of_batch(images) if len(images) else images
 
 
 def same_scaling(a: nn.Module, b: nn.Module) -> bool:

@@ -30,11 +30,16 @@ def pretrained_card(name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such network.
     """
-    path = WEIGHTS / f"{name}.json"
+    path = WEIGHTS / f"{_file_name(name)}.json"
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in WEIGHTS.glob("*.json")))
         raise ValueError(f"no weights are shipped for {name!r}: there are {known or 'none'}")
     return json.loads(path.read_text("utf-8"))
+
+
+def _file_name(name: str) -> str:
+    """The name of a shipped network's files, also of "VAE" or "unet_masked"."""
+    return name.lower().replace("_", "-").replace("u-net", "unet")
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:
@@ -47,7 +52,7 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoenc
         qghelpers.DataError: the installed file is damaged.
     """
     card = pretrained_card(name)
-    return runs.load_weights(card, WEIGHTS / f"{name}.safetensors").to(device)
+    return runs.load_weights(card, WEIGHTS / f"{_file_name(name)}.safetensors").to(device)
 
 
 def numbers(jets: JetImages) -> np.ndarray:
@@ -64,7 +69,7 @@ def require_unseen(name: str, jets: JetImages) -> None:
         qghelpers.DataError: some of the jets were trained on, or chose the best epoch.
     """
     pretrained_card(name)
-    seen = int(np.isin(numbers(jets), np.load(WEIGHTS / f"{name}.seen.npy")).sum())
+    seen = int(np.isin(numbers(jets), np.load(WEIGHTS / f"{_file_name(name)}.seen.npy")).sum())
     if seen:
         raise DataError(
             f"{name} was trained on {seen:,} of these {len(jets):,} jets, and cannot be judged by "

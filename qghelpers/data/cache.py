@@ -21,15 +21,18 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, reason, replacing
+from qghelpers.data.checks import DataError, WriteError, reason
+from qghelpers.data.hdf5 import replacing
 from qghelpers.data.reading import read_blocks, zlib
 from qghelpers.data.sparse import SparseImages, offsets_of
 from qghelpers.locks import locked
 
-__all__ = ["MappedImages", "find", "open_images"]
+__all__ = ["MappedImages", "content_digest", "find", "folder_of_user", "open_images"]
 
 VERSION = 1  # version of the cache format; caches of other versions are made again
 HEADER = 4096  # bytes before the arrays; one memory page, so that the arrays are aligned
+UNUSABLE = (DataError, OSError, SafetensorError, KeyError, ValueError)  # of a cache that is no good
+NO_HOME = "there is no home folder"
 SAMPLES = 64  # parts of the HDF5 file that enter its digest
 
 
@@ -50,72 +53,96 @@ def find(images: h5py.Dataset, quiet: bool = False) -> SparseImages | None:
     If a cache is rejected, one line on standard error gives the reason, unless `quiet`.
     """
     source = Path(images.file.filename)
+    rejected = []
     for path in _places(source):
-        if path.is_file():
-            try:
+        try:
+            if path.is_file():
                 return _map(path, _identity(source))
-            except (DataError, OSError, SafetensorError, KeyError, ValueError) as error:
-                if not quiet:
-                    _say(f"{path} is not used ({reason(error)}): reading {source.name} again")
+        except UNUSABLE as error:
+            rejected.append(f"{path} is not used ({reason(error)}): reading {source.name} again")
+    if rejected and not quiet:
+        _say("; ".join(rejected))
     return None
 
 
 def open_images(images: h5py.Dataset) -> SparseImages:
     """The images of a dataset from its cache, which is made if there is none.
 
-    Only one process makes the cache; others wait for it. The cache lies beside the
-    file or, if that folder is not writable, in the user's cache folder; `$QGHELPERS_CACHE`, if
-    set, replaces both. If no folder is writable, the images are read into memory.
+    Only one process makes the cache; others wait for it. The cache lies beside the file or, if it
+    cannot be kept there, in the user's cache folder; `$QGHELPERS_CACHE`, if set, replaces both. If
+    it can be kept nowhere, the images are read into memory, and one line says why.
 
     Raises:
-        qghelpers.DataError: the dataset cannot be read, or the disk is full.
+        qghelpers.DataError: the dataset cannot be read.
     """
     if (found := find(images)) is not None:
         return found
     source = Path(images.file.filename)
-    path = next((path for path in _places(source) if _can_write(path.parent)), None)
-    if path is None:
-        _say(f"no folder for a cache of {source.name} can be written to: reading it into memory")
-        return SparseImages.join(read_blocks(images))
-    with locked(path):
-        if (found := find(images, quiet=True)) is not None:  # made by another process meanwhile
-            return found
-        identity = _identity(source)
-        with replacing(path) as temporary:
-            _write(temporary, read_blocks(images), identity)
-        if _identity(source) != identity:
-            path.unlink(missing_ok=True)
-            raise DataError(f"{source} was changed while it was read: try again once it is whole")
+    failures = []
+    for path in _places(source):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path):
+                found = find(images, quiet=True)  # made by another process meanwhile
+                return _make(path, images, source) if found is None else found
+        except (OSError, WriteError) as error:
+            failures.append(f"{path.parent}: {reason(error.__cause__ or error)}")
+    why = "; ".join(failures) or NO_HOME
+    _say(
+        f"no cache of {source.name} can be kept ({why}): it is read into memory; "
+        "to keep one, set QGHELPERS_CACHE to a folder that you can write to, with space left"
+    )
+    return SparseImages.join(read_blocks(images))
+
+
+def _make(path: Path, images: h5py.Dataset, source: Path) -> MappedImages:
+    """Write the cache at `path`, and map it.
+
+    Raises:
+        OSError: the cache cannot be read again where it was written.
+        qghelpers.DataError: the dataset cannot be read; a WriteError: the cache not be written.
+    """
+    identity = _identity(source)
+    with replacing(path) as temporary:
+        _write(temporary, read_blocks(images), identity)
+    if _identity(source) != identity:
+        path.unlink(missing_ok=True)
+        raise DataError(f"{source} was changed while it was read: try again once it is whole")
+    try:
         return _map(path, identity)
+    except UNUSABLE as error:
+        raise OSError(reason(error)) from error
 
 
 def _places(source: Path) -> list[Path]:
     """Paths at which the cache of a file may lie, in order of preference."""
     name = f"{source.name}.sparse.safetensors"
     digest = blake2b(bytes(source.resolve()), digest_size=8).hexdigest()
-    if folder := os.environ.get("QGHELPERS_CACHE"):
-        return [Path(folder).expanduser() / f"{digest}-{name}"]
-    return [source.parent / name, user_cache_path("qghelpers") / f"{digest}-{name}"]
+    of_user = [folder / f"{digest}-{name}" for folder in (folder_of_user(),) if folder]
+    return of_user if os.environ.get("QGHELPERS_CACHE") else [source.parent / name, *of_user]
 
 
-def _can_write(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+def folder_of_user() -> Path | None:
+    """`$QGHELPERS_CACHE` or, unless set, the user's cache folder; None without a home folder."""
+    named = os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers")
+    folder = Path(os.path.expanduser(named))
+    return None if str(folder).startswith("~") else folder
 
 
 def _identity(source: Path) -> str:
     """Size, modification time and a digest of evenly spaced parts of a file, as text."""
     status = source.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {content_digest(source)}"
+
+
+def content_digest(source: Path) -> str:
+    """A digest of evenly spaced parts of a file, as hexadecimal digits."""
     digest = blake2b(digest_size=16)
     with source.open("rb") as file:
-        for place in np.linspace(0, max(status.st_size - 4096, 0), SAMPLES, dtype=int):
+        for place in np.linspace(0, max(source.stat().st_size - 4096, 0), SAMPLES, dtype=int):
             file.seek(place)
             digest.update(file.read(4096))
-    return f"{status.st_size} {status.st_mtime_ns} {digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 def _write(path: Path, blocks: Iterable[SparseImages], identity: str) -> None:

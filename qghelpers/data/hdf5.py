@@ -3,6 +3,7 @@
 Files are written atomically. Every problem with a file is reported as a `DataError`.
 """
 
+import glob
 import os
 import platform
 import re
@@ -18,7 +19,16 @@ from uuid import uuid4
 import h5py
 import numpy as np
 
-from qghelpers.data.layout import CHUNK, GLUON, IMAGE_SHAPE, NEITHER, QCD, QUARK
+from qghelpers.data.checks import (
+    NO_LOCKS,
+    DataError,
+    WriteError,
+    check,
+    explain,
+    process_names,
+    reason,
+)
+from qghelpers.data.layout import CHUNK, IMAGE_SHAPE, QCD
 
 __all__ = [
     "DataError",
@@ -27,6 +37,7 @@ __all__ = [
     "create_file",
     "damage_named",
     "open_file",
+    "open_unchecked",
     "reason",
     "remove_left_overs",
     "rename",
@@ -34,22 +45,11 @@ __all__ = [
     "write_block",
 ]
 
+UNFINISHED = (".crdownload", ".part", ".download", ".opdownload", ".aria2", ".tmp")
 ABANDONED = 24 * 3600  # seconds after which another machine's half-written file is removed
 PATIENCE = 0.1, 0.5, 2.0  # seconds to wait for a program that reads the file to be replaced
 # Where files in use cannot be replaced, and to ask whether a process runs kills it
 WINDOWS = os.name == "nt"
-
-
-class DataError(ValueError):
-    """A file cannot be used; the message is one line with its name, the problem and a remedy."""
-
-
-def reason(error: BaseException) -> str:
-    """The cause of an error in one line, without the long text that h5py adds to it."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    text = " ".join(text.split())
-    inner = re.search("error message = '([^']+)'", text)
-    return inner[1] if inner else text
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         rename(temporary, path)
     except OSError as error:
-        raise DataError(
+        raise WriteError(
             f"{path} cannot be written ({reason(error)}): choose a folder you can write to, "
             f"with space left{', or close the program that uses the file' if WINDOWS else ''}"
         ) from error
@@ -136,112 +136,84 @@ def open_file(path: str | Path) -> Iterator[h5py.File]:
     Raises:
         qghelpers.DataError: the file is missing, is not HDF5, lacks a dataset, or has wrong shapes.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
+    with open_unchecked(path) as file:
+        with damage_named(path):
+            check(file, path)
+        yield file
+
+
+@contextmanager
+def open_unchecked(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, whatever is in it.
+
+    Raises:
+        qghelpers.DataError: the file is missing or is not HDF5.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: give the path of a jet-image HDF5 file") from None
+        raise DataError(f"{path} does not exist: {_not_there(path)}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({reason(error)}): move or copy it") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise DataError(f"{path} is {what}: give the path of a jet-image HDF5 file")
     with damage_named(path):
-        file = h5py.File(path, "r")
+        file = _opened(path)
     with file:
-        with damage_named(path):
-            _check(file, path)
         yield file
+
+
+def _not_there(path: Path) -> str:
+    """What may be done about a path at which nothing is."""
+    for unfinished in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        if unfinished.suffix in UNFINISHED:
+            return f"its download is not complete ({unfinished.name}): wait, or start it again"
+    here = "" if path.is_absolute() else f" (the current folder is {Path.cwd()})"
+    return f"give the path of a jet-image HDF5 file{here}"
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open a file, without a lock where the file system has none."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return h5py.File(path, "r", locking=False)
 
 
 @contextmanager
 def damage_named(path: str | Path) -> Iterator[None]:
-    """Turn the errors that h5py raises on a damaged file into a `DataError` that names it."""
+    """Turn the errors that h5py raises on a file that it cannot read into a `DataError`."""
     try:
         yield
     except DataError:
         raise
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"{path} cannot be read as HDF5 ({reason(error)}): download or simulate it again"
-        ) from error
+        cause, cure = explain(path, error)
+        raise DataError(f"{path} cannot be read as HDF5 ({cause}): {cure}") from error
 
 
 def columns(file: h5py.File) -> tuple[np.ndarray, ...]:
     """Labels (int64), pT and mass in GeV, process, and twin number, each of shape `(jets,)`.
 
     Without a dataset `process`, as in the public file, all jets are "qcd"; without a dataset
-    `twin`, each jet has a number of its own.
+    `twin`, each jet has a number of its own; without `pt` or `m0`, these are NaN.
     """
     with damage_named(file.filename):
-        labels, pt, mass = (file[key][:] for key in ("y", "pt", "m0"))
+        labels = file["y"][:]
+        unknown = np.full(len(labels), np.nan)
+        pt, mass = (file[key][:] if key in file else unknown for key in ("pt", "m0"))
         process = np.full(len(labels), QCD)
-        if names := _processes(file):
+        if names := process_names(file):
             process = np.array([names.get(i, "?") for i in range(256)])[file["process"][:]]
         twin = np.arange(len(labels))
         data = file.get("twin")
         if isinstance(data, h5py.Dataset) and data.shape == twin.shape and data.dtype.kind in "iu":
             twin = data[:].astype(np.int64)
     return labels.astype(np.int64), pt, mass, process, twin
-
-
-def _processes(file: h5py.File) -> dict[int, str]:
-    """Process names by their number in the dataset `process`; empty without a valid dataset."""
-    data = file.get("process")
-    codes = isinstance(data, h5py.Dataset) and h5py.check_enum_dtype(data.dtype)
-    valid = codes and data.shape == file["y"].shape and data.dtype.itemsize == 1
-    return {code: name for name, code in codes.items()} if valid else {}
-
-
-def _check(file: h5py.File, path: Path) -> None:
-    """Raise a DataError unless the datasets have the public file's names, types and shapes."""
-    keys = ("X_jets", "y", "pt", "m0")
-    datasets = {key: _follow(file, key, path) for key in keys}
-    missing = [key for key, data in datasets.items() if not isinstance(data, h5py.Dataset)]
-    if missing:
-        raise DataError(
-            f"{path} has no dataset {', '.join(missing)} (found: {', '.join(file) or 'nothing'}): "
-            "it needs X_jets, y, pt and m0"
-        )
-    for key, data in datasets.items():
-        if data.dtype.kind not in ("iuf" if key == "X_jets" else "iufb") or data.dtype.itemsize > 8:
-            raise DataError(f"{path}: {key} holds {data.dtype}, not numbers: simulate it again")
-    images = datasets.pop("X_jets")
-    if images.is_virtual or images.external:
-        raise DataError(
-            f"{path}: X_jets keeps its pixels in other files: give those, or copy them into one "
-            "file with h5repack"
-        )
-    if images.shape is None or images.shape[1:] != IMAGE_SHAPE:
-        raise DataError(
-            f"{path}: X_jets has shape {images.shape}, not (jets, 125, 125, 3): "
-            "store images channels last, in the order Tracks, ECAL, HCAL"
-        )
-    if len(images) == 0:
-        raise DataError(f"{path} holds no jets: simulate or download it again")
-    for key, data in datasets.items():
-        if data.shape != (len(images),):
-            raise DataError(
-                f"{path}: {key} has shape {data.shape} but X_jets holds {len(images)} jets: "
-                "every dataset needs one entry a jet"
-            )
-        if not np.isfinite(data[:]).all():
-            raise DataError(f"{path}: {key} has values that are no numbers: simulate it again")
-    meanings = (GLUON, QUARK, NEITHER) if _processes(file) else (GLUON, QUARK)
-    if not np.isin(datasets["y"][:], meanings).all():
-        raise DataError(f"{path}: y has values other than 0 (gluon) and 1 (quark): relabel it")
-
-
-def _follow(file: h5py.File, key: str, path: Path) -> h5py.Dataset | None:
-    """The dataset `key`, also through a link; None if there is none."""
-    found = file.get(key)
-    if found is None and key in list(file):
-        link = file.get(key, getlink=True)
-        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
-            where = getattr(link, "filename", "this file")
-            raise DataError(f"{path}: {key} is a link to {link.path} of {where}, and leads nowhere")
-        raise OSError(f"{key} is damaged")
-    return found
 
 
 @contextmanager
@@ -257,7 +229,7 @@ def create_file(
         qghelpers.DataError: the folder does not exist, cannot be written to or is full.
     """
     with replacing(Path(path)) as temporary:
-        file = h5py.File(temporary, "w")
+        file = h5py.File(temporary, "w", locking=False)  # nobody else knows its name
         try:
             chunks = (min(CHUNK, jets), *IMAGE_SHAPE)
             options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1}

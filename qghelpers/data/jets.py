@@ -1,15 +1,25 @@
 """`JetImages`: jet images with their labels, to index, split and iterate over in batches."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import numbers
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from qghelpers.data import layout, sparse
 
-__all__ = ["JetImages", "digest", "joined", "random_rows"]
+__all__ = ["Jet", "JetImages", "digest", "first_equal", "joined", "random_rows", "whole_number"]
+
+AT_ONCE = 64  # jets that are made dense together when jets are iterated over
+
+
+class Jet(NamedTuple):
+    """One jet: `image`, float32 in GeV/100 with shape `(3, 125, 125)`, and `label`."""
+
+    image: torch.Tensor
+    label: int
 
 
 class JetImages:
@@ -23,6 +33,7 @@ class JetImages:
         twin: int64 with shape `(n,)`; jets with one number are the same hard jet, with other
             pile-up and other chances of the detector.
         source: identifies the file that the jets are from; the same for all its subsets.
+        origin: where the jets are from, in words, such as "jets.hdf5 (simulated)".
     """
 
     channels = layout.CHANNELS
@@ -38,6 +49,7 @@ class JetImages:
         twin: np.ndarray,
         source: str = "",
         order: Sequence[int] | slice = slice(None),
+        origin: str = "",
     ) -> None:
         self._images = images  # shared by all subsets
         self._rows = rows
@@ -48,6 +60,7 @@ class JetImages:
         self.process = process
         self.twin = twin
         self.source = source
+        self.origin = origin
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -57,15 +70,36 @@ class JetImages:
         kinds = {"quark": self.quarks, "gluon": self.gluons}
         kinds |= {name: self[self.process == name] for name in others}
         counts = [f"{len(part)} {name}" for name, part in kinds.items() if len(part)]
-        return f"{len(self)} jets ({', '.join(counts)})"
+        origin = f" of {self.origin}" if self.origin else ""
+        return f"{len(self)} jets ({', '.join(counts)}){origin}"
 
-    def __getitem__(self, which: Sequence[int] | np.ndarray | slice) -> "JetImages":
-        """The jets at these indices, or where a mask is true; pixels are not copied."""
-        if not isinstance(which, slice):
-            which = np.asarray(which)
-            which = which if which.dtype == bool else which.astype(np.int64)  # [] is float
+    def __getitem__(self, which: int | Sequence[int] | np.ndarray | slice) -> "JetImages | Jet":
+        """The jets at these indices, or where a mask is true; pixels are not copied.
+
+        One index gives a `Jet`: its dense image and its label.
+
+        Raises:
+            IndexError: there is no such jet, or a mask has another length.
+            TypeError: `which` are neither whole numbers nor a mask.
+        """
+        which = _indices(which)
+        if isinstance(which, int):
+            return Jet(self.images(which), int(self.labels[which]))
+        return self._part(which)
+
+    def __getitems__(self, which: Sequence[int]) -> list["Jet"]:
+        """The jets of a batch, which `torch.utils.data.DataLoader` asks for at once."""
+        labels = self.labels[_indices(which)].tolist()
+        return [Jet(*pair) for pair in zip(self.images(which), labels, strict=True)]
+
+    def __iter__(self) -> Iterator["Jet"]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self.__getitems__(range(start, min(start + AT_ONCE, len(self))))
+
+    def _part(self, which: np.ndarray | slice) -> "JetImages":
+        """The jets at these indices, or where a mask is true."""
         parts = (array[which] for array in (self._rows, *self._columns()))
-        return JetImages(self._images, *parts, self.source, self._order)
+        return JetImages(self._images, *parts, self.source, self._order, self.origin)
 
     @property
     def quarks(self) -> "JetImages":
@@ -83,14 +117,20 @@ class JetImages:
     def to(self, device: str | torch.device) -> "JetImages":
         """The same jets with their sparse pixels on `device`, on which dense images are made."""
         images = sparse.ResidentImages(self._images.take(self._rows), device)
-        return JetImages(images, np.arange(len(self)), *self._columns(), self.source, self._order)
+        return JetImages(
+            images, np.arange(len(self)), *self._columns(), self.source, self._order, self.origin
+        )
 
-    def images(self, which: Sequence[int] | np.ndarray | slice = slice(None)) -> torch.Tensor:
+    def images(self, which: int | Sequence[int] | np.ndarray | slice = slice(None)) -> torch.Tensor:
         """Dense images in the file's units (GeV/100), float32 with shape `(n, 3, 125, 125)`.
 
-        The values are bit for bit those of the file, in the channels-last memory layout.
+        The values are bit for bit those of the file, in the channels-last memory layout. One index
+        gives one image, with shape `(3, 125, 125)`.
         """
-        return self._images.dense(self[which]._rows)[:, self._order]
+        which = _indices(which)
+        if isinstance(which, int):
+            return self.images([which])[0]
+        return self._images.dense(self._rows[which])[:, self._order]
 
     def sums(self, function: Callable[[np.ndarray], np.ndarray] = np.asarray) -> np.ndarray:
         """Sums over the lit pixels of each jet and channel, float64 with shape `(n, 3)`.
@@ -163,6 +203,8 @@ class JetImages:
         Raises:
             ValueError: the fractions do not sum to 1, or a part would be empty.
         """
+        if not isinstance(fractions, Iterable):
+            raise TypeError(f"fractions are {fractions}: give one a part, such as (0.8, 0.2)")
         if not np.isclose(sum(fractions), 1) or min(fractions) < 0:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and add up to 1")
         rng = np.random.default_rng(seed)
@@ -182,7 +224,48 @@ class JetImages:
 
     def fingerprint(self) -> str:
         """A short hash of the jets and their order."""
-        return digest(self.labels, self.pt, self.mass)
+        columns = [self.labels, self.pt, self.mass]
+        if not np.isfinite(columns).all():  # pT or mass is not known
+            columns.append(self.sums())
+        return digest(*columns)
+
+
+def _indices(which: Any) -> int | np.ndarray | slice:
+    """Indices of jets, checked: one, several, a mask, or a slice."""
+    if isinstance(which, slice):
+        return which
+    array = np.asarray(which)
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        return int(array)
+    if array.ndim == 1 and array.size == 0:  # [] is float
+        return array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise TypeError("jets are chosen by whole numbers, by a mask of all jets, or by a slice")
+    return array
+
+
+def whole_number(name: str, value: Any) -> int:
+    """An argument that has to be a whole number, which may be written as a float, such as 1e4.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is no whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}: give a whole number")
+    if value % 1 != 0:
+        raise ValueError(f"{name} is {value}: give a whole number")
+    return int(value)
+
+
+def first_equal(*columns: np.ndarray) -> np.ndarray:
+    """For each row, the first row that has the same values in all columns, with shape `(n,)`."""
+    order = np.lexsort(columns)  # among equal ones the first stays first
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    first = np.empty_like(order)
+    first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+    return first
 
 
 def random_rows(count: int, size: int | None, seed: int) -> np.ndarray:

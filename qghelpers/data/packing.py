@@ -21,10 +21,22 @@ AT_ONCE = 8  # largest number of images in one call of `Packer.add`
 
 
 def _compiled(function):
+    """Compiled by Numba, whose cache saves seconds; without it where it cannot be kept or read."""
+    plain = njit(nogil=True)(function)
     try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no writable folder for Numba's cache: compile in every process
-        return njit(nogil=True)(function)
+        fastest = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no writable folder
+        return plain
+
+    def call(*arguments):
+        nonlocal fastest
+        try:
+            return fastest(*arguments)
+        except Exception:  # the disk is full, or a file of the cache is damaged
+            fastest = plain
+            return plain(*arguments)
+
+    return call
 
 
 class Packer:

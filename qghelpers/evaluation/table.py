@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from qghelpers.analysis import baselines, latent, metrics
 from qghelpers.data.hdf5 import DataError
-from qghelpers.data.jets import JetImages
+from qghelpers.data.jets import JetImages, first_equal
 from qghelpers.data.layout import GLUON, QUARK
 from qghelpers.evaluation import probes, samples
 from qghelpers.evaluation.samples import Sample
@@ -58,15 +58,18 @@ def evaluate(
         training jets.
 
     Raises:
-        qghelpers.DataError: a run or a file cannot be used, or there are too few jets.
+        qghelpers.DataError: a run or a file cannot be used, there are too few jets, or some of
+            `jets` are among the training jets in `fit_on`.
     """
     folder = Path(folder)
     model, config = runs.load_run(folder), runs.read_config(folder)
     _advise_reference(config, [name_of(run) for run in (*beside, folder)])
     if fit_on is None:
         train, test = held_out(folder, jets)
+        _say_if_unchecked(config, jets)
     else:
         train, test = held_out(folder, fit_on)[0], jets
+        _refuse_seen(folder, train, test)
     _require_enough(train, test, thorough)
     spaces = _spaces(model, train)
     models, seconds = _baselines(model, train, spaces)
@@ -106,6 +109,28 @@ def _require_enough(train: JetImages, test: JetImages, thorough: bool) -> None:
         raise DataError(
             "supervised networks are trained and judged on quark and gluon jets: take "
             f"{probes.NEIGHBOURS} of each at least, or leave out --thorough"
+        )
+
+
+def _say_if_unchecked(config: dict, jets: JetImages) -> None:
+    """Say that the jets of another file are taken for unseen: a run keeps one hash of its own."""
+    if jets.source != config["source"]:
+        tqdm.write(
+            f"{jets.origin or 'this file'} is not the file of the run, so all of its jets are "
+            "taken for unseen; with --fit-on and the run's own file, that is checked",
+            file=sys.stderr,
+        )
+
+
+def _refuse_seen(folder: Path, train: JetImages, jets: JetImages) -> None:
+    """Raise a DataError if some jets have the label and the energies of training jets."""
+    both = [np.concatenate([part.labels for part in (train, jets)])]
+    both.extend(np.concatenate([part.sums() for part in (train, jets)]).T)
+    seen = int((first_equal(*both)[len(train) :] < len(train)).sum())
+    if seen:
+        raise DataError(
+            f"{folder} was trained on {seen} of the {len(jets)} jets of {jets.origin}: give jets "
+            "that it has not seen, or its own file alone, of which the test part is used"
         )
 
 

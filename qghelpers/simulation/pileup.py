@@ -4,7 +4,6 @@ Each drawn collision is rotated by a random angle in phi, and mirrored in eta ha
 that some thousands suffice for any number of jets. Out-of-time pile-up is not simulated.
 """
 
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable
@@ -15,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from joblib import delayed
-from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.special import ndtri
 from tqdm import tqdm
 
-from qghelpers.data.hdf5 import DataError, replacing
+from qghelpers import data  # its cache, which takes seconds to import, only when it is needed
+from qghelpers.data.checks import DataError, reason
+from qghelpers.data.hdf5 import replacing
 from qghelpers.locks import locked
 from qghelpers.simulation import pythia
 from qghelpers.simulation.images import ETA_MAX
@@ -81,18 +81,26 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
     pythia.require()
     content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX} {[*_COLUMNS]}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
-    folder = Path(os.environ.get("QGHELPERS_CACHE") or user_cache_path("qghelpers"))
-    path = folder.expanduser() / name
-    particles = _read(path)
-    if particles is None:
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path):
-            particles = _read(path)  # made by another process meanwhile
-            if particles is None:
-                particles = _make(run)
-                _write(path, particles)
+    if (folder := data.cache.folder_of_user()) is None:
+        particles = _make(run)
+        _say_not_kept(data.cache.NO_HOME)
+    else:
+        particles = _kept(folder / name, run)
     return Pool(particles, np.searchsorted(particles.event, np.arange(INTERACTIONS + 1)))
+
+
+def _kept(path: Path, run: Callable[[Iterable], Iterable] | None) -> Particles:
+    """The collisions in the file, which one process makes if it is missing or damaged."""
+    if (particles := _read(path)) is not None:
+        return particles
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        particles = _read(path)  # made by another process meanwhile
+        if particles is None:
+            particles = _make(run)
+            _write(path, particles)
+    return particles
 
 
 def _make(run: Callable[[Iterable], Iterable] | None) -> Particles:
@@ -127,10 +135,21 @@ def _read(path: Path) -> Particles | None:
 
 
 def _write(path: Path, particles: Particles) -> None:
-    """Store the pool; without a writable folder it will be made again the next time."""
+    """Store the pool; if that cannot be done, say so: it will be made again the next time."""
     arrays = vars(particles)
-    with suppress(OSError, DataError, SafetensorError), replacing(path) as temporary:
-        save_file(arrays, temporary, {"checksum": _checksum(arrays)})
+    try:
+        with replacing(path) as temporary:
+            save_file(arrays, temporary, {"checksum": _checksum(arrays)})
+    except (OSError, DataError, SafetensorError) as error:
+        _say_not_kept(f"{path.parent}: {reason(error.__cause__ or error)}")
+
+
+def _say_not_kept(why: str) -> None:
+    tqdm.write(
+        f"the collisions cannot be kept ({why}): they are made anew every time; to keep them, set "
+        "QGHELPERS_CACHE to a folder that you can write to",
+        file=sys.stderr,
+    )
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

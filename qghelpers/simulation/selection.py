@@ -106,6 +106,8 @@ def like(path: str | Path, seed: int) -> tuple[Wanted, dict[str, float]]:
         if len(set(process)) > 1:
             kinds = ", ".join(sorted(set(process)))
             raise DataError(f"{path} holds jets of several processes ({kinds}): match one of them")
+        if not np.isfinite(pt).all():
+            raise DataError(f"{path} has no pT to compare with: it needs a dataset pt")
         eta = file["eta"][:] if "eta" in file else np.full(len(pt), np.nan)
         made = {
             key: file.attrs[key].item() for key in ("jet_radius", "pileup") if key in file.attrs

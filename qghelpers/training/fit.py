@@ -1,15 +1,14 @@
-"""`fit`: everything around the training loop. Start and resume, save, progress bar, Ctrl-C."""
+"""`fit`: everything around the training loop. Start and resume, save, stop on request."""
 
 import copy
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from qghelpers.networks.base import JetAutoencoder, check_contract, description
 from qghelpers.training import distributed, owners, runs
 from qghelpers.training.engine import PROBE_BATCH, Engine, compiler_named, kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
+from qghelpers.training.progress import Bar, Stopped, interruptible, new_bar, notebook
 from qghelpers.training.recipes import DEFAULT_RECIPES, Recipe
 
 
@@ -30,18 +30,20 @@ def fit(
     *,
     seed: int = 0,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = True,
     engine: Engine | None = None,
     save_every: float = 60.0,
     watch: Sequence[Callable[[runs.History], None]] = (),
     progress: bool = True,
+    name: str = "",
     **notes: Any,
 ) -> runs.History:
     """Train `model` in place; its scaling is fitted on `train` only.
 
     It ends on the CPU, in evaluation mode, with the last weights. Ctrl-C (or SIGTERM) stops it
-    after the current batch, with all saved in `out`; a second Ctrl-C does not wait for that.
+    after the current batch, with all saved in `out`; a second Ctrl-C does not wait for that. In a
+    notebook the cell then ends with a line that says so, and the cells after it are not run.
 
     Args:
         model: any `JetAutoencoder`, registered or not.
@@ -50,12 +52,15 @@ def fit(
         seed: of the order of the batches and the network's noise; not of its initial weights.
         out: run folder to fill, see `runs`; no other training may use it meanwhile.
         resume: continue the run in `out`, with the result of one that was never interrupted; from
-            the start if nothing was saved yet.
+            the start if nothing was saved yet. "auto" does so if `out` holds this very training,
+            unfinished, and else starts: a notebook's cell that was stopped can be run again.
         overwrite: replace an earlier run in `out`; else, it is an error that there is one.
         engine: where and how to compute; what is fastest here unless given.
         save_every: seconds after which the state is saved within an epoch.
         watch: called after each epoch with the history so far, such as `qghelpers.LossCurve`.
-        progress: show a progress bar.
+        progress: show a progress bar, or a line in a notebook.
+        name: of the training, to show beside its progress; that of the folder or the network
+            unless given.
         notes: further plain values to keep in the run's `config.json`.
 
     Returns:
@@ -68,17 +73,14 @@ def fit(
         qghelpers.DataError: the run folder cannot be written, or holds another training.
         FloatingPointError: the loss is no longer a number; the model has the weights of the
             last epoch's end.
+        Stopped: only in a notebook, after all is saved, so that it stops there.
     """
     check_contract(model, train.images(slice(2)))
-    recipe = recipe or DEFAULT_RECIPES.get(model.name) or Recipe()
-    if recipe.batch_size > len(train):
-        raise ValueError(
-            f"a batch of {recipe.batch_size} is more than the {len(train)} jets to train on: "
-            "take a smaller batch_size, or more jets"
-        )
+    recipe = _checked(recipe or DEFAULT_RECIPES.get(model.name) or Recipe(), len(train))
     model.scaling.fit(train)
     config = configuration(model, train, validation, recipe, seed, **notes)
-    before = runs.load_resume_state(out, config) if resume else None
+    wanted = runs.is_unfinished(out, config) if resume == "auto" else resume
+    before = runs.load_resume_state(out, config) if wanted else None
     engine = (engine or Engine()).with_recorded_choices(before["engine"] if before else {})
     with kept_memory(engine.keep_memory), torch.random.fork_rng(devices=[]), ExitStack() as stack:
         sample = train.images(slice(min(recipe.batch_size, PROBE_BATCH)))
@@ -90,9 +92,10 @@ def fit(
                 "processes: take a larger batch_size"
             )
         if out is not None:
-            _occupy(fabric, Path(out), stack, None if before else config, overwrite and not resume)
+            replace = overwrite and resume is not True
+            _occupy(fabric, Path(out), stack, None if before else config, replace)
         if before is None:
-            if resume and first:
+            if wanted and first:
                 tqdm.write(f"{out} has nothing to resume yet: the training starts", file=sys.stderr)
             model.prepare(train)
         if fabric.device.type != "cpu":  # dense images are then made where they are needed
@@ -103,10 +106,23 @@ def fit(
             runs.load_state(training, before)
         saver = Saver(training, None if out is None else Path(out), save_every, config)
         try:
-            _run(training, saver, watch if first else (), progress and first)
+            name = name or (Path(out).name if out else model.name or type(model).__name__)
+            stopped = _run(training, saver, watch if first else (), name, progress and first)
         finally:
             model.to("cpu").eval()
+    if stopped and (first or notebook()):
+        _tell(stopped, out, resume)
     return training.history
+
+
+def _checked(recipe: Recipe, jets: int) -> Recipe:
+    """The recipe, if its batches are not larger than the number of jets."""
+    if recipe.batch_size > jets:
+        raise ValueError(
+            f"a batch of {recipe.batch_size} is more than the {jets} jets to train on: "
+            "take a smaller batch_size, or more jets"
+        )
+    return recipe
 
 
 def _occupy(fabric, folder: Path, stack: ExitStack, config: dict | None, overwrite: bool) -> None:
@@ -136,8 +152,10 @@ def configuration(
     }
 
 
-def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress: bool) -> None:
-    """Run the remaining epochs, or stop early on request."""
+def _run(
+    training: Training, saver: "Saver", watch: Sequence[Callable], name: str, shown: bool
+) -> str:
+    """Run the remaining epochs, or stop early on request: where it stopped, in words, or ""."""
     model, recipe = training.model, training.recipe
     several = training.fabric.world_size > 1
     shared = distributed.batch_norm_over_processes(model) if several else nullcontext()
@@ -145,9 +163,9 @@ def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress
     good = copy.deepcopy(model.state_dict())
     done = min(training.batch * recipe.batch_size, len(training.train))
     done += len(training.history) * len(training.train)
-    bar = Bar(recipe, len(training.train), done, progress)
+    bar, stopped = new_bar(name, recipe.epochs, len(training.train), done, shown), ""
     try:
-        with interruptible() as interruption, bar, shared, compiling:
+        with interruptible() as interruption, shared, compiling:
             callbacks = FitCallbacks(training, bar, interruption, saver)
             while len(training.history) < recipe.epochs:
                 bar.epoch(training.epoch(callbacks))
@@ -157,26 +175,36 @@ def _run(training: Training, saver: "Saver", watch: Sequence[Callable], progress
                     watcher(training.history)
     except Stopped:
         saver.save()
-        if training.fabric.global_rank == 0:
-            where = f"stopped in epoch {len(training.history) + 1} of {recipe.epochs}"
-            where += f", after {training.batch} of {training.batches} batches"
-            how = "resume=True, or --resume, goes on"
-            how = how if saver.folder else "give out= to be able to resume"
-            tqdm.write(f"{where}: {how}", file=sys.stderr)
+        stopped = f"stopped in epoch {len(training.history) + 1} of {recipe.epochs}"
+        stopped += f", after {training.batch} of {training.batches} batches"
     except FloatingPointError:
         model.load_state_dict(good)
         raise
+    finally:
+        bar.close(training.history, stopped)
+    return stopped
 
 
-class Stopped(Exception):
-    """A stop was requested; raised between batches."""
+def _tell(stopped: str, out: str | Path | None, resume: bool | str) -> None:
+    """Say how to go on; a notebook stops here, so that nothing that needs the result is run."""
+    if out is None:
+        how = "give out= to be able to resume"
+    elif not notebook():
+        how = "resume=True, or --resume, goes on"
+    elif resume:
+        how = "run this cell again to go on"
+    else:
+        how = 'to go on, run this cell again with resume="auto"'
+    if notebook():
+        raise Stopped(f"{stopped}: {how}")
+    tqdm.write(f"{stopped}: {how}", file=sys.stderr)
 
 
 class FitCallbacks(Callbacks):
     """Checks the loss, moves the bar, stops on request, saves by the clock."""
 
     def __init__(
-        self, training: Training, bar: "Bar", interruption: threading.Event, saver: "Saver"
+        self, training: Training, bar: Bar, interruption: threading.Event, saver: "Saver"
     ) -> None:
         self._training, self._bar = training, bar
         self._interruption, self._saver = interruption, saver
@@ -246,61 +274,3 @@ class Saver:
         if epoch_done:
             runs.save_epoch(self.folder, training.model, training.history, config)
         runs.save_checkpoint(self.folder, state)
-
-
-class Bar:
-    """A bar for the whole training: loss, images per second, time left."""
-
-    def __init__(self, recipe: Recipe, jets: int, done: int, shown: bool = True) -> None:
-        self._epochs = recipe.epochs
-        self._bar = tqdm(
-            total=recipe.epochs * jets,
-            initial=done,
-            desc=f"epoch {min(done // jets + 1, recipe.epochs)}/{recipe.epochs}",
-            unit=" images",
-            mininterval=1,
-            disable=not shown,
-        )
-        self._validation = ""
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._bar.close()
-
-    def update(self, jets: int, loss: float) -> None:
-        """This many more jets were trained on, with this mean loss."""
-        self._bar.set_postfix_str(f"loss {loss:.4g}{self._validation}", refresh=False)
-        self._bar.update(jets)
-
-    def epoch(self, row: dict[str, float]) -> None:
-        """An epoch is over, with this row in the history."""
-        self._validation = f", validation {row['validation_loss']:.4g}"
-        self._bar.set_postfix_str(f"loss {row['train_loss']:.4g}{self._validation}")
-        self._bar.set_description(f"epoch {min(row['epoch'] + 1, self._epochs)}/{self._epochs}")
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Record SIGINT (Ctrl-C) and SIGTERM (from a batch system) instead of stopping at once.
-
-    A second SIGINT raises KeyboardInterrupt at once. Outside the main thread, where Python does
-    not deliver signals, nothing changes.
-    """
-    interruption = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-
-    def note(number: int, frame) -> None:
-        if interruption.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        interruption.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interruption
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -109,12 +109,26 @@ def recipe_names(network: str) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such network.
     """
+    network = _name(network)
     if network not in networks():
         raise ValueError(f"no network {network}: there are {', '.join(networks())}")
     return tuple(recipe for name, recipe in RECIPES if name == network) or ("fast",)
 
 
+def _name(network: str) -> str:
+    """A network's name in the registry, however it is written: "U-Net" is "unet"."""
+    if network in networks():
+        return network
+    return {_letters(name): name for name in networks()}.get(_letters(network), network)
+
+
+def _letters(name: str) -> str:
+    """The letters and digits of a name, in lower case, without the word "autoencoder"."""
+    return "".join(filter(str.isalnum, name.lower())).removesuffix("autoencoder")
+
+
 def _entry(network: str, recipe: str) -> Entry:
+    network = _name(network)
     if recipe not in recipe_names(network):
         known = ", ".join(recipe_names(network))
         raise ValueError(f"no recipe {recipe} of {network}: there are {known}")

@@ -280,10 +280,16 @@ def load_resume_state(folder: str | Path | None, config: dict[str, Any]) -> dict
             "give the folder, network, data and options that go together"
         )
     state = load_checkpoint(folder)
-    own = owners.digest(found)
-    if state is not None and state.get("config", own) != own:
+    if state is not None and state.get("config") not in (None, owners.digest(found)):
         raise DataError(f"{folder} has another training's checkpoint: train with --overwrite")
     return state
+
+
+def is_unfinished(folder: str | Path | None, config: dict[str, Any]) -> bool:
+    """Whether the folder holds a training of this very configuration that has epochs to go."""
+    begun = folder is not None and (Path(folder) / "config.json").exists()
+    epochs = config["recipe"]["epochs"]
+    return begun and read_config(folder) == config and len(read_history(folder)) < epochs
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """The cache is used when it is good, made again when it is not, and never wrong."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -13,9 +14,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
-from qghelpers import DataError, load_jets
+from qghelpers import DataError, load_jets, locks
 from qghelpers.data import cache, reading
+from qghelpers.data.checks import reason
 
 
 @pytest.fixture
@@ -108,14 +111,15 @@ def test_a_truncated_cache_is_noticed(path, size, capfd):
     assert cache_of(path).read_bytes() == good
 
 
-def test_something_else_under_its_name_is_replaced_or_named(path, capfd):
+def test_something_else_under_its_name_is_replaced_or_left_alone(path, capfd):
     cache_of(path).write_text("a note to myself")
     assert right(path)
     assert len(said(capfd).splitlines()) == 1
     cache_of(path).unlink()
     cache_of(path).mkdir()
-    with pytest.raises(DataError, match="cannot be written"):
-        load_jets(path)
+    assert right(path)  # from the user's cache folder
+    assert said(capfd) == ""
+    assert cache_of(path).is_dir()
 
 
 def test_a_file_without_a_lit_pixel_can_be_cached(tmp_path):
@@ -178,7 +182,15 @@ def test_where_the_folder_cannot_be_written_to_the_users_cache_is_used(
 ):
     elsewhere = tmp_path / "elsewhere"
     monkeypatch.setattr(cache, "user_cache_path", lambda _: elsewhere)
-    monkeypatch.setattr(cache, "_can_write", lambda folder: folder == elsewhere)
+
+    write = cache._write
+
+    def write_elsewhere(file, *rest):
+        if file.parent != elsewhere:
+            raise PermissionError
+        write(file, *rest)
+
+    monkeypatch.setattr(cache, "_write", write_elsewhere)
     elsewhere.mkdir()
     assert right(path)
     assert not cache_of(path).exists()
@@ -197,8 +209,132 @@ def test_where_nothing_can_be_written_to_it_is_read_into_memory(path, monkeypatc
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(reading, "IMAGES_PER_BLOCK", 1)  # in several blocks
     assert right(path)
-    assert len(said(capfd).splitlines()) == 1
+    (line,) = said(capfd).splitlines()
+    assert "set QGHELPERS_CACHE" in line
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def refusing(*_, **__):
+    raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+def failing_first(function, error):
+    """A function that fails for the cache beside the file."""
+
+    def fails(path, *arguments):
+        if "own" not in str(path) and "cache of" not in str(path):
+            raise error
+        return function(path, *arguments)
+
+    return fails
+
+
+# What cannot be done beside the file: the function of `cache` that fails, and how.
+FAILURES = {
+    "disk full": ("_write", OSError(errno.ENOSPC, "No space left on device")),
+    "quota": ("_write", OSError(errno.EDQUOT, "Disk quota exceeded")),
+    "read-only": ("_write", OSError(errno.EROFS, "Read-only file system")),
+    "another user's folder": ("_write", PermissionError(errno.EACCES, "Permission denied")),
+    "no mapping of files": ("_map", OSError(errno.ENODEV, "No such device")),
+    "mapping runs out": ("_map", SafetensorError("cannot allocate memory")),
+    "a disk that fails": ("_map", OSError(errno.EIO, "Input/output error")),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_cache_that_cannot_be_kept_here_is_kept_there_else_nowhere(
+    path, tmp_path, monkeypatch, capfd, kind
+):
+    name, error = FAILURES[kind]
+    elsewhere = tmp_path / "cache of the user"
+    monkeypatch.setattr(cache, "user_cache_path", lambda _: elsewhere)
+    function = getattr(cache, name)
+    monkeypatch.setattr(cache, name, failing_first(function, error))
+    assert right(path)
+    assert len(list(elsewhere.iterdir())) == 1
+    said(capfd)
+
+    def always(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cache, name, always)
+    for used in elsewhere.iterdir():
+        used.unlink()
+    assert right(path)
+    line = said(capfd).splitlines()[-1]
+    assert "set QGHELPERS_CACHE to a folder" in line
+    assert str(path.parent) in line
+    assert reason(error) in line
+    assert not list(elsewhere.iterdir()) or name == "_map"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError("flock")])
+def test_where_nothing_can_be_locked_the_cache_is_made_all_the_same(
+    path, monkeypatch, capfd, error
+):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    assert right(path)
+    assert cache_of(path).is_file()
+    assert said(capfd) == ""
+
+
+def test_without_a_home_folder(path, monkeypatch, capfd):
+    monkeypatch.setattr(cache, "user_cache_path", lambda _: Path("~/.cache/qghelpers"))
+    monkeypatch.setattr(cache.os.path, "expanduser", str)
+    monkeypatch.chdir(path.parent)
+    assert right(path)
+    assert said(capfd) == ""
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, cache_of(path).name]
+    cache_of(path).unlink()
+    write = cache._write
+
+    def refusing_here(file, *rest):
+        return refusing() if file.parent == path.parent else write(file, *rest)
+
+    monkeypatch.setattr(cache, "_write", refusing_here)
+    assert right(path)
+    assert "QGHELPERS_CACHE" in said(capfd)
+    monkeypatch.setenv("QGHELPERS_CACHE", "~/mine")
+    assert right(path)
+    assert "no home folder" in said(capfd)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of files are POSIX")
+def test_a_cache_of_another_user_that_cannot_be_read(path, tmp_path, monkeypatch, capfd):
+    """It is said once; from then on the user's own one is used."""
+    monkeypatch.setattr(cache, "user_cache_path", lambda _: tmp_path / "own")
+    monkeypatch.setattr(cache, "_write", failing_first(cache._write, PermissionError()))
+    load_jets(path)
+    map_ = cache._map
+
+    def forbidden(file, identity):
+        if file == cache_of(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return map_(file, identity)
+
+    shutil.copy(next((tmp_path / "own").iterdir()), cache_of(path))
+    monkeypatch.setattr(cache, "_map", forbidden)
+    assert right(path)
+    assert said(capfd) == ""
+    monkeypatch.setattr(cache, "read_blocks", None)
+    assert right(path)
+
+
+def test_a_cache_named_by_the_environment_that_cannot_be_kept(path, tmp_path, monkeypatch, capfd):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "file" / "folder"))
+    assert right(path)
+    (line,) = said(capfd).splitlines()
+    assert "QGHELPERS_CACHE" in line
+    assert "Not a directory" in line
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("QGHELPERS_CACHE", "~/mine")
+    assert right(path)
+    assert len(list((tmp_path / "mine").iterdir())) == 1
 
 
 def test_a_folder_for_the_cache_can_be_named(path, tmp_path, monkeypatch):
@@ -274,13 +410,13 @@ sys.exit(main(["inspect", sys.argv[1]]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of a file are POSIX")
-def test_a_full_disk_costs_one_clear_line(path):
+def test_a_full_disk_costs_one_clear_line_and_no_more(path):
     out, err = (running := process(path, FULL)).communicate()
-    assert running.returncode == 2
-    assert out == ""
+    assert running.returncode == 0
+    assert "30 jets" in out
     assert len(err.splitlines()) == 1
-    assert f"{cache_of(path)} cannot be written" in err
-    assert "space" in err
+    assert "QGHELPERS_CACHE" in err
+    assert "File too large" in err
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 

@@ -177,7 +177,7 @@ def test_without_any_file_a_sample_is_simulated_once(tmp_path, monkeypatch, capf
     assert "simulated" in capfd.readouterr().out
     assert len(first) == 4
     again = load_jets()
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr().out == f"opened data/{loading.SAMPLE_FILE} (simulated)\n"
     assert again.source == first.source
     files = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert files == [loading.SAMPLE_FILE, f"{loading.SAMPLE_FILE}.sparse.safetensors"]

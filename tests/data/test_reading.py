@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sparse import bits, images
 
-from qghelpers.data import reading
+from qghelpers.data import packing, reading
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.packing import AT_ONCE
 from qghelpers.data.sparse import SparseImages
@@ -177,3 +177,24 @@ def test_chunks_that_do_not_fit_into_memory_are_refused():
         data = file.create_dataset("X", (6000, 125, 125, 3), "f4", **options)
         with pytest.raises(DataError, match="h5repack -l X_jets:CHUNK"):
             read(data)
+
+
+def test_where_the_compiler_cannot_keep_its_work_it_works_all_the_same(monkeypatch):
+    calls = []
+
+    def njit(nogil, cache=False):
+        def decorated(function):
+            def run(*arguments):
+                calls.append(cache)
+                if cache:
+                    raise OSError(28, "No space left on device")
+                return function(*arguments)
+
+            return run
+
+        return decorated
+
+    monkeypatch.setattr(packing, "njit", njit)
+    double = packing._compiled(lambda x: 2 * x)
+    assert [double(3), double(4)] == [6, 8]
+    assert calls == [True, False, False]

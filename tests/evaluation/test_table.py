@@ -47,7 +47,7 @@ def parts(jets):
 @pytest.fixture
 def other(jets):
     """Jets of another file, as far as anybody can tell."""
-    some = jets[:30]
+    some = jets[np.flatnonzero(~np.isin(jets._rows, jets.sample(LIMIT, SEED)._rows))[:30]]
     return qg.JetImages(
         some._images,
         some._rows,
@@ -110,6 +110,24 @@ def test_another_file_is_judged_whole_beside_the_runs_own(jets, run, parts, othe
         "fit_prior": [train],
         "compare": [all_others],
     }
+
+
+def test_of_another_file_it_is_said_that_its_jets_are_taken_for_unseen(run, other, jets, capfd):
+    line = "this file is not the file of the run, so all of its jets are taken for unseen"
+    for given, own, said in ((other, None, True), (jets, None, False), (other, jets, False)):
+        evaluation.evaluate(run, given, fit_on=own)
+        assert (line in capfd.readouterr().err) is said
+
+
+def test_another_file_with_jets_that_were_trained_on_is_refused(jets, run, parts, other, tmp_path):
+    merged = parts[0][:7].to("cpu"), parts[2].to("cpu")
+    for some, refused in zip(merged, (True, False), strict=True):
+        some.source, some.origin = "merged", "merged.hdf5"
+        if refused:
+            with pytest.raises(qg.DataError, match=r"trained on 7 of the 7 jets of merged\.hdf5"):
+                evaluation.evaluate(run, some, fit_on=jets)
+        else:
+            evaluation.evaluate(run, some, fit_on=jets)
 
 
 def test_the_rows_are_those_of_the_networks_that_they_name(jets, run, parts, tmp_path, capfd):

@@ -13,8 +13,8 @@ import pytest
 import qghelpers as qg
 from qghelpers import DataError, load_jets
 from qghelpers.__main__ import main
-from qghelpers.data import inspection
 from qghelpers.data.layout import PUBLIC_LARGEST
+from qghelpers.files import inspection
 from qghelpers.training import runs
 
 simulation = pytest.mark.simulation
@@ -221,7 +221,9 @@ def test_jets_of_one_kind_are_trained_on_with_a_warning(sample_file, tmp_path, c
     options = ["--out", str(tmp_path / "run"), "--epochs", "1", "--limit", "50"]
     assert main(["train", "vae", "--data", path, *options, "--batch-size", "32"]) == 0
     first = capfd.readouterr().err.splitlines()[0]
-    assert first.startswith(f"{path}: all jets are of one kind (50 jets (50 gluon)): ")
+    assert first.startswith(
+        f"{path}: all jets are of one kind (50 jets (50 gluon) of gluons.hdf5 (simulated)): "
+    )
 
 
 @simulation

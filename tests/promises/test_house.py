@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 FLOORS = [
     {"locks", "seeds", "workers"},
-    {"data"},
-    {"simulation", "networks", "plots"},
+    {"data", "pictures"},
+    {"files", "simulation", "networks", "plots"},
     {"training"},
     {"analysis"},
     {"evaluation"},
@@ -125,3 +126,19 @@ def test_no_module_asks_which_network_it_has_beyond_the_contract():
             text = ast.unparse(call)
             assert not re.match(r"hasattr\((self\.)?_?(model|network)", text), (path, text)
             assert not re.match(r"isinstance\(.*(VAE|UNet|Autoencoder)", text), (path, text)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("mistakes/*.toml")), ids=lambda path: path.stem
+)
+def test_each_listed_mistake_can_be_made_in_one_place(path):
+    for mistake in tomllib.loads(path.read_text("utf-8"))["mistake"]:
+        source = (PACKAGE.parent / mistake["file"]).read_text("utf-8")
+        assert source.count(mistake["old"]) == 1, mistake["what"]
+        assert mistake["new"] != mistake["old"], mistake["what"]
+        for test in mistake.get("tests", ()):
+            file, *names = test.split("::")
+            functions = (PACKAGE.parent / file).read_text("utf-8") if names else ""
+            assert not names or re.search(rf"(def|class) {names[0].split('[')[0]}\b", functions), (
+                test
+            )

@@ -71,7 +71,9 @@ def test_what_colab_has_installed_stays_as_it_is():
     wanted = {one.name: one for one in map(Requirement, [*PROJECT["dependencies"], *extra])}
     for name, versions in COLAB.items():
         assert all(wanted[name].specifier.contains(version) for version in versions), name
-    assert set(wanted) - set(COLAB) == {
+    any_version = {"pillow", "pooch", "requests"}  # Colab has one of each, which will do
+    assert not any(wanted[name].specifier for name in any_version)
+    assert set(wanted) - set(COLAB) - any_version == {
         *("awkward", "fastjet", "lightning-fabric", "pythia8mc", "vector")  # newly installed
     }
     for python in ("3.12.13", "3.13.15"):
@@ -135,6 +137,7 @@ jets = qg.load_jets("jets.hdf5")
 for name in ("vae", "unet", "unet-masked"):
     qg.reconstruct(qg.load_pretrained(name), jets.images([0]))
 recipe = qg.get_recipe("vae", "reference", 1, batch_size=8)
+assert "qg-browser" in qg.browse(jets[:5]).html
 train, validation = jets[:20].split((0.8, 0.2))
 qg.fit(qg.build("vae", "reference"), train, validation, recipe, out=qg.home() / "runs" / "vae",
        engine=qg.Engine(precision="32-true", compile=False), progress=False)

@@ -85,11 +85,17 @@ def test_no_figure_is_a_line_of_text_alone(notebook):
     assert all("image/png" in data for data in figures)
 
 
-def test_it_has_a_slider(notebook):
-    assert any("browse(" in cell.source for cell in code(notebook))
-    assert any(
-        "IntSlider" in output.get("data", {}).get("text/plain", "") for output in outputs(notebook)
-    )
+def test_it_has_a_slider_with_a_picture_in_its_place(notebook):
+    """The picture, with words, is what GitHub and a notebook that is not trusted show."""
+    sliders = [cell for cell in code(notebook) if "browse(" in cell.source]
+    assert sliders
+    for cell in sliders:
+        (shown,) = cell.outputs
+        assert {"text/html", "image/png"} <= set(shown.data)
+    moved = [cell for cell in code(notebook) if "explore(" in cell.source]
+    for cell in sliders + moved:
+        (shown,) = cell.outputs
+        assert len(shown.metadata["image/png"]["alt"]) > 40
 
 
 def test_what_a_slider_draws_from_keeps_its_name(notebook):

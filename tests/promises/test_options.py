@@ -197,7 +197,9 @@ def test_training_data_of_one_kind_are_told(capsys, jets):
     assert capsys.readouterr().err == ""
     command_line._warn_of_one_label(jets.quarks[:5], [Path("a"), Path("b")])
     said = capsys.readouterr().err
-    assert said.startswith("a b: all jets are of one kind (5 jets (5 quark)): the network is")
+    assert said.startswith(
+        "a b: all jets are of one kind (5 jets (5 quark) of simulated_jets.hdf5 ("
+    )
     assert np.unique(jets.labels).tolist() == [0, 1]
 
 

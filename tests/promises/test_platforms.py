@@ -135,8 +135,8 @@ def text_calls(path: Path):
                 yield node
             if (
                 name == "open"
-                and function != "os.open"
-                and not any(f"'{kind}'" in mode for kind in ("rb", "wb", "r+b"))
+                and function not in ("os.open", "Image.open")
+                and not any(f"'{kind}'" in mode for kind in ("rb", "wb", "ab", "r+b"))
             ):
                 yield node
 

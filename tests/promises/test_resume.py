@@ -1,10 +1,13 @@
 """A training that is killed, for real and at the worst moments, ends as if nothing had happened."""
 
 import os
+import queue
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -114,31 +117,51 @@ def train_on(resume):
 """
 
 
-def test_interrupting_a_notebook_stops_cleanly_and_keeps_the_history(sample_file, tmp_path, whole):
+def test_interrupting_a_notebook_stops_it_and_running_the_cell_again_goes_on(
+    sample_file, tmp_path, whole
+):
+    """The cell that trains, and the next one, are sent together, as by Run All."""
     from jupyter_client.manager import start_new_kernel
 
     manager, client = start_new_kernel(kernel_name="python3", stderr=subprocess.DEVNULL)
-
-    def run(code) -> str:
-        reply = client.execute_interactive(code, timeout=300, output_hook=look)
-        assert reply["content"]["status"] == "ok", reply["content"]
-        return "".join(seen)
-
-    seen, interrupting = [], True
+    interrupting, shown, said = True, [], []
 
     def look(message):
         nonlocal interrupting
-        seen.append(message["content"].get("text", ""))
-        if interrupting and "images/s, loss" in seen[-1]:
+        content = message["content"]
+        shown.append(content.get("data", {}).get("text/plain", ""))
+        said.append("".join(content.get("traceback", content.get("text", ""))))
+        if interrupting and "images/s, loss" in shown[-1]:
             interrupting = False
             manager.interrupt_kernel()
 
+    def run(code, **options) -> dict:
+        return client.execute_interactive(code, timeout=300, output_hook=look, **options)["content"]
+
     try:
-        run(KERNEL.format(sample=str(sample_file), out=str(tmp_path)))
-        said = run("history = train_on(resume=False); print('epochs:', len(history))")
-        assert "stopped in epoch" in said
-        assert "epochs: 2" not in said
-        assert "epochs: 2" in run("print('epochs:', len(train_on(resume=True)))")
+        assert run(KERNEL.format(sample=str(sample_file), out=str(tmp_path)))["status"] == "ok"
+        cell = 'history = train_on(resume="auto"); print("epochs:", len(history))'
+        first = client.execute(cell, stop_on_error=True)
+        second = client.execute("print('this needs the history')", stop_on_error=True)
+        replies = {}
+        while {first, second} - set(replies):
+            with suppress(queue.Empty):
+                look(client.get_iopub_msg(timeout=0.1))
+            with suppress(queue.Empty):
+                reply = client.get_shell_msg(timeout=0.1)
+                replies[reply["parent_header"]["msg_id"]] = reply["content"]
+        assert replies[first]["ename"] == "Stopped"
+        assert replies[second]["status"] == "aborted"
+        (line,) = replies[first]["traceback"]
+        assert re.fullmatch(
+            r"stopped in epoch \d of 2, after \d+ of 8 batches: run this cell again to go on", line
+        )
+        assert "epochs: 2" not in "".join(said)
+        said.clear()
+        assert run(cell)["status"] == "ok"
+        assert "".join(said) == "epochs: 2\n"  # and nothing on the red of an error
+        (*_, last) = filter(None, shown)
+        assert re.fullmatch(rf"{tmp_path.name}: 2 epochs, \d+ s, validation \S+", last)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

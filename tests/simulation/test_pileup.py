@@ -1,10 +1,12 @@
 """The pool of minimum-bias collisions: made once, checked, drawn from fairly."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qghelpers.data import cache
 from qghelpers.simulation import pileup
 from qghelpers.simulation.particles import Particles
 
@@ -120,12 +122,22 @@ def test_a_damaged_pool_is_made_again(own_cache, change):
     assert path.read_bytes() == contents
 
 
-def test_a_cache_folder_that_cannot_be_written_costs_only_time(own_cache):
+@pytest.mark.parametrize("why", ["Not a directory", "there is no home folder"])
+def test_a_cache_folder_that_cannot_be_written_costs_only_time(own_cache, monkeypatch, capfd, why):
     folder, made = own_cache
+    monkeypatch.chdir(folder.parent)
     folder.write_text("a file where the folder should be")
+    if "home" in why:
+        monkeypatch.delenv("QGHELPERS_CACHE")
+        monkeypatch.setattr(cache, "user_cache_path", lambda _: Path("~/.cache/qghelpers"))
+        monkeypatch.setattr(cache.os.path, "expanduser", str)
     for _ in range(2):
         assert len(pileup.load_pool()) == pileup.INTERACTIONS
+        said = capfd.readouterr().err.splitlines()[-1]
+        assert why in said or "File exists" in said
+        assert "set QGHELPERS_CACHE" in said
     assert len(made) == 2 * pileup.INTERACTIONS // pileup.BLOCK
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_collisions_are_spread_along_the_beam_each_as_a_whole(pool):

@@ -125,7 +125,8 @@ def test_twins_stay_together_and_have_numbers_of_their_own_file(tmp_path, jets):
     assert [len(part) for part in parts] == [24, 16]
     assert not set(parts[0].twin) & set(parts[1].twin)
     assert all(np.unique(part.twin, return_counts=True)[1].min() == 2 for part in parts)
-    both = load_jets([path, path])
+    made(tmp_path / "more.hdf5", jets=40, seed=9, twins=2)
+    both = load_jets([path, tmp_path / "more.hdf5"])
     assert len(set(both.twin)) == 40
     assert (np.unique(both.twin, return_counts=True)[1] == 2).all()
     assert len(set(jets.twin)) == len(jets)  # in a file without twins

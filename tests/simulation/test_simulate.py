@@ -162,7 +162,7 @@ def test_other_processes_have_a_label_of_their_own(tmp_path, capsys, process):
     jets = load_jets(path)
     assert (jets.labels == NEITHER).all()
     assert (jets.process == process).all()
-    assert str(jets) == f"17 jets (17 {process})"
+    assert str(jets) == f"17 jets (17 {process}) of {process}.hdf5 (simulated)"
     assert set(jets[[1, 2]].process) == {process}
     assert jets.pt.min() > PROCESSES[process].jet_pt_min
     capsys.readouterr()
@@ -176,7 +176,8 @@ def test_files_of_different_processes_open_as_one(tmp_path, sample_file):
     path = tmp_path / "w.hdf5"
     simulation.simulate(path, 5, workers=1, process="w", pileup=0)
     both = load_jets([sample_file, path])
-    assert str(both).endswith("200 quark, 200 gluon, 5 w)")
+    assert "200 quark, 200 gluon, 5 w)" in str(both)
+    assert str(both).endswith(f" of {sample_file.name} (simulated), w.hdf5 (simulated)")
     assert list(both.process[[0, -1]]) == ["qcd", "w"]
     parts = both.split(seed=1)
     assert sum((part.process == "w").sum() for part in parts) == 5

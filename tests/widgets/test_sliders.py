@@ -1,5 +1,6 @@
 """Sliders show the jet that they name."""
 
+from base64 import b64decode
 from io import BytesIO
 
 import numpy as np
@@ -39,3 +40,15 @@ def test_the_slider_shows_the_jet_that_it_points_at(name):
 def test_it_is_a_slider_over_jets_unless_named():
     slider, _ = widgets.browse(lambda _: plots.bars(np.arange(2), "x", "y"), 2).children
     assert slider.description == "jet"
+
+
+def test_a_picture_with_words_is_stored_in_its_place():
+    def draw(index):
+        return plots.bars(np.arange(index + 1), "x", "y")
+
+    shown = widgets.browse(draw, 5, "event")
+    shown.children[0].value = 3
+    data, metadata = shown._repr_mimebundle_()
+    assert b64decode(data["image/png"]) == widgets.render(draw(3))
+    assert metadata["image/png"]["alt"].startswith("event 3, of 0 to 4")
+    assert "application/vnd.jupyter.widget-view+json" in data

@@ -30,13 +30,15 @@ def inspect(path: str | Path) -> str:
         labels, pt, mass, process, _ = hdf5.columns(file)
         images = cache.open_images(file["X_jets"])
         lines = _datasets(file, Path(path), images)
-    lit, total, largest, strange = _statistics(images, pt.max())
+    known = bool(np.isfinite(pt).all())
+    lit, total, largest, strange = _statistics(images, pt.max() if known else layout.PUBLIC_PT[1])
     columns = {"pt": pt, "m0": mass, "y": labels, "lit pixels": lit.sum(axis=1)}
+    columns = {name: values for name, values in columns.items() if np.isfinite(values).all()}
+    momenta = f"{pt.min():.1f} to {pt.max():.1f} GeV" if known else "not stored"
     return "\n".join(
         [
             *lines,
-            f"  pt     {pt.min():.1f} to {pt.max():.1f} GeV "
-            f"(public file: {layout.PUBLIC_PT[0]} to {layout.PUBLIC_PT[1]})",
+            f"  pt     {momenta} (public file: {layout.PUBLIC_PT[0]} to {layout.PUBLIC_PT[1]})",
             *_channels(images),
             *_processes(process),
             *_labels(labels, lit, total, largest),
@@ -95,6 +97,8 @@ def _channels(images: SparseImages) -> list[str]:
     shares = zip(names, layout.constant_tower_share(some), layout.lit_share(some), strict=True)
     for i, (name, constant, lit) in enumerate(shares):
         lines.append(f"  {i}: {name:<7}{constant:7.1%} constant blocks, {lit:6.2%} lit")
+    if len(some) > 1 and (problem := layout.units_problem(some)):
+        lines.append(f"  WARNING: no energies in GeV/100: {problem[0]}: {problem[1]}")
     if names == layout.CHANNELS:
         return [*lines, "  this is the expected order"]
     return [*lines, f"  WARNING: expected {', '.join(layout.CHANNELS)}; found {', '.join(names)}"]
@@ -155,7 +159,7 @@ def _pixels(strange: dict[str, int]) -> list[str]:
 
 def _order(columns: dict[str, np.ndarray]) -> list[str]:
     """Whether the first tenth of the jets is a random sample, by Kolmogorov-Smirnov tests."""
-    first = len(columns["pt"]) // 10
+    first = len(columns["y"]) // 10
     if first < 20:
         return ["order: too few jets to say whether the first ones differ from the rest"]
     p_values = {name: ks_2samp(x[:first], x[first:]).pvalue for name, x in columns.items()}
