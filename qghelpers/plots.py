@@ -107,7 +107,7 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
             a thousandth of the brightest one, and unlit ones, stay white.
         half_width: show this much on each side of the centre, in eta and in radians.
     """
-    figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1)
+    figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1, "compressed")
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
         scale = common_scale(stack)

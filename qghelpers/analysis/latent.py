@@ -21,6 +21,7 @@ __all__ = [
     "active_dimensions",
     "code_size",
     "cross_probe",
+    "decode",
     "encode",
     "explained",
     "fit_prior",
@@ -122,6 +123,17 @@ def active_dimensions(mu: np.ndarray, threshold: float = 0.01) -> np.ndarray:
 
 
 @torch.no_grad()
+def decode(model: JetAutoencoder, codes: np.ndarray | Tensor) -> Tensor:
+    """Mean scaled images `(n, 3, 125, 125)` of codes `(n, latent_dim)`, on the model's device.
+
+    Raises:
+        TypeError: the network is not generative, so its code alone cannot be decoded.
+    """
+    _need_generative(model, "cannot decode a code alone")
+    z = torch.as_tensor(codes, dtype=torch.float32, device=_device(model))
+    return model.eval().decode(z)
+
+
 def traverse(
     model: JetAutoencoder, centre: np.ndarray, dimension: int, values: np.ndarray
 ) -> Tensor:
@@ -136,10 +148,9 @@ def traverse(
     Raises:
         TypeError: the network is not generative, so its code alone cannot be decoded.
     """
-    _need_generative(model, "cannot decode a code alone")
     z = torch.tensor(centre, dtype=torch.float32).repeat(len(values), 1)
     z[:, dimension] = torch.as_tensor(values, dtype=torch.float32)
-    return model.eval().decode(z.to(_device(model))).cpu()
+    return decode(model, z).cpu()
 
 
 def linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:

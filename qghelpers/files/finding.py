@@ -35,11 +35,16 @@ def _hdf5_files(folders: Sequence[Path]) -> list[Path]:
 
 def _is_public(path: Path) -> bool:
     """Whether a file holds as many jets as the public file, and was not simulated here."""
+    return _looked_at(path) == (layout.PUBLIC_JETS, False)
+
+
+def _looked_at(path: Path) -> tuple[int, bool]:
+    """How many jets a file holds, 0 if that cannot be told, and whether it was simulated here."""
     with suppress(hdf5.DataError, OSError), hdf5.open_unchecked(path) as file:
         images = file.get("X_jets")
-        known = isinstance(images, h5py.Dataset) and images.shape and SIMULATED not in file.attrs
-        return bool(known) and images.shape[0] == layout.PUBLIC_JETS
-    return False
+        jets = images.shape[0] if isinstance(images, h5py.Dataset) and images.shape else 0
+        return jets, SIMULATED in file.attrs
+    return 0, False
 
 
 def origin(paths: Sequence[Path]) -> str:
@@ -50,11 +55,11 @@ def origin(paths: Sequence[Path]) -> str:
 
 
 def _kind(path: Path) -> str:
-    if _is_public(path):
+    jets, simulated = _looked_at(path)
+    if simulated:
+        return " (simulated)"
+    if jets == layout.PUBLIC_JETS:
         return " (the public file, by its number of jets)"
-    with hdf5.open_unchecked(path) as file:
-        if SIMULATED in file.attrs:
-            return " (simulated)"
     return " (not the public file)" if path.name == layout.PUBLIC_FILE else ""
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
-import torch
 
 from qghelpers import pictures
 from qghelpers.analysis import latent
@@ -14,7 +13,7 @@ from qghelpers.data import layout
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.widgets.browser import EMPTY, KINDS, Browser, half_side, lit
-from qghelpers.widgets.sheet import drawn
+from qghelpers.widgets.sheet import centre, drawn
 
 SAMPLE = 200  # jets that decide the colour scale and the order of the latent numbers
 SHARE = 0.9  # of these jets whose brightest pixel lies within the colour scale
@@ -95,11 +94,8 @@ class Explorer(ipywidgets.VBox):
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
         """Images in GeV of codes with shape `(n, latent_dim)`."""
-        with torch.no_grad():
-            device = next(self._model.eval().parameters()).device
-            scaled = self._model.decode(torch.tensor(codes, dtype=torch.float32, device=device))
-            images = self._model.scaling.inverse(scaled).cpu()
-        return layout.GEV_PER_UNIT * images.numpy()
+        images = self._model.scaling.inverse(latent.decode(self._model, codes))
+        return layout.GEV_PER_UNIT * images.cpu().numpy()
 
     def _start(self) -> None:
         """Take the numbers of the jet that is named."""
@@ -133,9 +129,8 @@ class Explorer(ipywidgets.VBox):
 
     def _levels(self) -> list[list[np.ndarray]]:
         """The levels of the image and of its difference to the start, a row each, in the centre."""
-        first = layout.IMAGE_SIZE // 2 - self._half
-        centre = slice(first, first + 2 * self._half + 1)
-        now, before = self.energies[:, centre, centre], self._origin[:, centre, centre]
+        shown = centre(self._half)
+        now, before = self.energies[:, shown, shown], self._origin[:, shown, shown]
         rows = [scale.levels(image) for scale, image in zip(self._scales, now, strict=True)]
         changes = zip(self._scales, now - before, strict=True)
         return [rows, [scale.signed_levels(change) for scale, change in changes]]

@@ -34,11 +34,16 @@ def static_picture(data: dict[str, Any], levels: np.ndarray) -> tuple[bytes, str
 
 def _cell(data: dict[str, Any], levels: np.ndarray, jet: int, row: int, c: int) -> np.ndarray:
     """The centre of an image as colours, uint8 with shape `(eta, phi, 3)`."""
-    first = layout.IMAGE_SIZE // 2 - data["half"]
-    centre = slice(first, first + 2 * data["half"] + 1)
+    shown = centre(data["half"])
     signed = data["rows"][row]["signed"]
     palette = pictures.DIFFERENCE if signed else pictures.ENERGY
-    return palette[_stretched(levels[jet, row, c, centre, centre], data["channels"][c], signed)]
+    return palette[_stretched(levels[jet, row, c, shown, shown], data["channels"][c], signed)]
+
+
+def centre(half: int) -> slice:
+    """The rows, or columns, up to `half` from the one in the centre."""
+    first = layout.IMAGE_SIZE // 2 - half
+    return slice(first, first + 2 * half + 1)
 
 
 def drawn(strips: list[np.ndarray], titles: list[str], below: list[str]) -> bytes:
