@@ -22,8 +22,13 @@ def some(jets):
 
 @pytest.fixture(scope="module")
 def model(some):
+    """Untrained, but with codes that differ, and of which the images depend."""
     model = small_vae()
     model.scaling.fit(some)
+    with torch.no_grad():
+        model.to_posterior.weight.mul_(30)
+        for weight in model.decoder.parameters():
+            weight.mul_(3)
     return model.eval()
 
 
