@@ -2,10 +2,15 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
+import nbformat
 import pytest
+from jupyter_pages import jupyterlab
+from nbformat import v4
 
+WAIT = 240_000  # milliseconds; only a failing test takes as long
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--headless",
@@ -41,3 +46,36 @@ def keep():
             page.screenshot(path=Path(folder) / f"{name}.png")
 
     return kept
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Start JupyterLab with a notebook of these cells: its folder, and addresses by name."""
+    with ExitStack() as stack:
+
+        def started(*cells: str):
+            folder = tmp_path / "notebooks"
+            folder.mkdir()
+            kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+            notebook = v4.new_notebook(cells=[*map(v4.new_code_cell, cells)], metadata=kernel)
+            nbformat.write(notebook, folder / "jets.ipynb")
+            return folder, stack.enter_context(jupyterlab(tmp_path, folder))
+
+        yield started
+
+
+@pytest.fixture
+def page(chromium):
+    """A page that reaches this computer alone, in which no script may fail."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    here = "http://127.0.0.1:"
+    context.route(
+        "**/*",
+        lambda route: route.continue_() if route.request.url.startswith(here) else route.abort(),
+    )
+    page, failures = context.new_page(), []
+    page.set_default_timeout(WAIT)
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    yield page
+    context.close()
+    assert failures == []

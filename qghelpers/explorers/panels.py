@@ -97,7 +97,7 @@ class Panels(ipywidgets.HTML):
                 'style="image-rendering: pixelated; box-shadow: 0 0 0 1px #888; max-width: none">'
                 f"<br>in all {total} GeV{counts[c]}</td>"
             )
-        return f'<tr><th style="width: 90px">{title}</th>{cells}</tr>'
+        return f'<tr><th style="width: 120px; font: 12px/1.3 sans-serif">{title}</th>{cells}</tr>'
 
     def _levels(self, row: Row) -> list[np.ndarray]:
         """The levels of the part that is shown, for each channel."""
