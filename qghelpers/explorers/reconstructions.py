@@ -90,7 +90,7 @@ class ReconstructionExplorer(Explorer):
         self.jet.observe(lambda _: self._draw(), names="value")
         images = layout.GEV_PER_UNIT * jets.images(self.sample[:SAMPLE]).numpy()
         controls = [ipywidgets.HBox([self.which, self.order, self.jet]), self.place]
-        text = f"explorer of {len(jets)} jets and {len(models)} networks"
+        text = f"explorer of the reconstructions of {', '.join(models)}"
         super().__init__(text, controls, Panels(images, half))
         self._draw()
 

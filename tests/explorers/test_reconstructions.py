@@ -115,7 +115,7 @@ def test_only_what_is_shown_is_made_dense(models, some, monkeypatch):
 
 def test_a_picture_with_words_is_stored(explorer):
     data, metadata = explorer._repr_mimebundle_()
-    assert data["text/plain"] == "explorer of 30 jets and 2 networks"
+    assert data["text/plain"] == "explorer of the reconstructions of small VAE, blank"
     assert b64decode(data["image/png"]).startswith(b"\x89PNG")
     alt = metadata["image/png"]["alt"]
     assert alt.startswith(
