@@ -25,7 +25,8 @@ def pretrained_card(name: str) -> dict[str, Any]:
     Returns:
         `network`, `class` and `arguments`; the `recipe`, `seed` and `epochs` of its training; the
         `data`, with the numbers of training and validation jets; the `commands` that made all
-        of it; `results`, the table of `qghelpers.metrics.compare` on `test_jets` other jets.
+        of it; `results`, the table of `evaluate` on `test_jets` other jets; `notes` on what else
+        was measured, or tried in vain.
 
     Raises:
         ValueError: there is no such network.
