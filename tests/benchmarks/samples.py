@@ -41,7 +41,9 @@ def _compress(path: Path, target: Path) -> None:
         small.attrs["command"] = f"python tests/benchmarks/{Path(__file__).name}"
         for key, data in file.items():
             best = {"chunks": data.chunks, "compression": "gzip", "compression_opts": 9}
-            small.create_dataset(key, data=data[:], dtype=data.dtype, **(best if data.chunks else {}))
+            small.create_dataset(
+                key, data=data[:], dtype=data.dtype, **(best if data.chunks else {})
+            )
 
 
 if __name__ == "__main__":
