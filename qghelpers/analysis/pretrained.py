@@ -46,7 +46,7 @@ def _file_name(name: str) -> str:
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:
     """The shipped "vae", "unet" or "unet-masked", trained on simulated jets, ready to evaluate.
 
-    The last has learnt to complete jets of which nine tenths are hidden (recipe "masked").
+    The last was shown parts of jets, of which up to nine tenths were hidden (recipe "masked").
 
     Raises:
         ValueError: there is no such network.
