@@ -21,7 +21,6 @@ import pytest
 from filelock import FileLock
 
 JETS = 400
-SEED = 7
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not WORKER:
     home = Path(tempfile.gettempdir()) / f"qghelpers-tests-{os.getpid()}"
@@ -29,7 +28,7 @@ if not WORKER:
 else:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = Path(os.environ["QGHELPERS_HOME"])
-os.environ["QGHELPERS_EPOCHS"] = "6"
+os.environ["QGHELPERS_EPOCHS"] = "15"
 # kernels and other processes test this checkout, too, whatever is installed
 PATHS = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
@@ -41,13 +40,14 @@ os.environ.pop("QGHELPERS_CACHE", None)
 def make_sample() -> Path:
     """The sample, simulated the first time."""
     from qghelpers.load import SAMPLE_FILE
+    from qghelpers.seeds import Seed
     from qghelpers.simulation.simulate import simulate
 
     path = HOME / "data" / SAMPLE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(HOME / "sample.lock"):
         if not path.exists():
-            simulate(path, JETS, SEED, workers=1)
+            simulate(path, JETS, Seed.TESTS, workers=1)
     return path
 
 

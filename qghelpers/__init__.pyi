@@ -6,10 +6,11 @@ from .analysis import baselines as baselines
 from .analysis import latent as latent
 from .analysis import metrics as metrics
 from .analysis import observables as observables
-from .analysis.metrics import Table as Table
 from .analysis.metrics import reconstruct as reconstruct
 from .analysis.pretrained import load_pretrained as load_pretrained
 from .analysis.pretrained import pretrained_card as pretrained_card
+from .analysis.pretrained import require_unseen as require_unseen
+from .analysis.tables import Table as Table
 from .data import layout as layout
 from .data.hdf5 import DataError as DataError
 from .data.jets import JetImages as JetImages

@@ -131,6 +131,9 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="other runs to judge"
     )
+    command.add_argument(
+        "--thorough", action="store_true", help="train supervised networks as judges: ten minutes"
+    )
 
 
 def _benchmark_options(command: argparse.ArgumentParser) -> None:
@@ -181,13 +184,13 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from qghelpers.analysis.evaluation import evaluate
+    from qghelpers.evaluation.table import evaluate
     from qghelpers.training import runs
 
     for run in (args.run, *args.beside):
         runs.read_config(run)  # a wrong folder is told before data are read
     fit_on = None if args.fit_on is None else qg.load_jets(args.fit_on)
-    print(evaluate(args.run, qg.load_jets(args.data), fit_on, args.beside))
+    print(evaluate(args.run, qg.load_jets(args.data), fit_on, args.beside, args.thorough))
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -4,8 +4,12 @@ import numpy as np
 import torch
 
 import qghelpers as qg
+from qghelpers.data.layout import PIXEL_WIDTH
 from qghelpers.networks.pca import PCAVAE
+from qghelpers.simulation.particles import Particles
 
+TOWER = 5 * PIXEL_WIDTH
+HERE = TOWER / 2  # the middle of a tower, in eta and in phi
 FLOAT32 = qg.Engine(precision="32-true", compile=False)
 
 
@@ -43,3 +47,10 @@ def momentum(pt: float, eta: float, phi: float) -> dict[str, float]:
     """The four-momentum of a massless particle, in GeV."""
     px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
     return {"px": px, "py": py, "pz": pz, "e": pt * np.cosh(eta)}
+
+
+def particles(pt, eta=HERE, phi=HERE, charge=0, pdg=22, event=0, z=0.0) -> Particles:
+    """Massless particles; anything may be one value for all of them."""
+    columns = np.broadcast_arrays(np.atleast_1d(event), pt, eta, phi, charge, pdg, z)
+    event, pt, eta, phi, charge, pdg, z = (np.array(column) for column in columns)
+    return Particles(event, pt * 1.0, eta * 1.0, phi * 1.0, pt * np.cosh(eta), charge, pdg, z)

@@ -1,5 +1,6 @@
 """What an autoencoder has learnt: encode jets, look at the cloud, walk through it."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -56,8 +57,13 @@ def posterior(
 
 def _map(model: JetAutoencoder, jets: JetImages, function: Callable, batch_size: int = 256):
     """`JetImages.map` with the network in evaluation mode, on its own device."""
-    device = next(model.eval().parameters()).device
+    device = _device(model.eval())
     return jets.map(lambda images: function(images.to(device)), batch_size)
+
+
+def _device(model: JetAutoencoder) -> torch.device:
+    """Where it is; a baseline has no parameters, but its scaling has buffers."""
+    return next(itertools.chain(model.parameters(), model.buffers())).device
 
 
 def _need_generative(model: JetAutoencoder, what: str) -> None:
@@ -67,13 +73,13 @@ def _need_generative(model: JetAutoencoder, what: str) -> None:
 
 def code_size(model: JetAutoencoder) -> int:
     """How many numbers the network's code has."""
-    device = next(model.eval().parameters()).device
+    blank = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=_device(model.eval()))
     with torch.no_grad():
-        return model.encode(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)).shape[1]
+        return model.encode(blank).shape[1]
 
 
 def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed: int = 0) -> Prior:
-    """A prior fitted to the posteriors and the totals of these jets, for `model.draw(n, prior)`.
+    """A prior fitted to the posteriors of these jets, for `model.draw(n, prior)`.
 
     Args:
         model: a generative network.
@@ -85,10 +91,9 @@ def fit_prior(model: JetAutoencoder, jets: JetImages, components: int = 10, seed
         TypeError: the network is not generative.
     """
     mu, log_variance = posterior(model, jets)
-    totals = _map(model, jets, model.totals)
     noise = np.random.default_rng(seed).standard_normal(mu.shape)
-    prior = Prior(components, mu.shape[1], totals.shape[1])
-    return prior.fit(mu + np.exp(0.5 * log_variance) * noise, totals)
+    prior = Prior(components, mu.shape[1])
+    return prior.fit(mu + np.exp(0.5 * log_variance) * noise)
 
 
 def principal_plane(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +130,8 @@ def decode(model: JetAutoencoder, codes: np.ndarray | Tensor) -> Tensor:
         TypeError: the network is not generative, so its code alone cannot be decoded.
     """
     _need_generative(model, "cannot decode a code alone")
-    device = next(model.parameters()).device
-    return model.eval().decode(torch.as_tensor(codes, dtype=torch.float32, device=device))
+    z = torch.as_tensor(codes, dtype=torch.float32, device=_device(model))
+    return model.eval().decode(z)
 
 
 def traverse(

@@ -5,9 +5,8 @@ all questions. Errors are smallest for a mean image, which is a blur; what a phy
 and which pixels are lit, is asked of the sharp image, where a network can make one.
 """
 
-import html
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,8 +14,9 @@ from scipy.stats import bootstrap, wasserstein_distance
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
-from qghelpers.analysis import baselines
+from qghelpers.analysis import baselines, pixels
 from qghelpers.analysis import observables as physics
+from qghelpers.analysis.tables import Table, format_table
 from qghelpers.data.jets import Jet, JetImages
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE
 from qghelpers.networks.base import JetAutoencoder
@@ -28,6 +28,7 @@ __all__ = [
     "distances",
     "errors",
     "format_table",
+    "lost",
     "ratio",
     "reconstruct",
     "roc",
@@ -41,68 +42,6 @@ BATCH = 128
 MOST_JETS = 10_000  # that are made dense together
 IMAGES = (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)
 RESAMPLES = 200
-
-
-class Table(dict[str, dict[str, tuple[float, float]]]):
-    """Values with their uncertainties: a row for each model, a column for each quantity.
-
-    `table["PCA"]["MSE"]` is a pair. Printed, and shown in a notebook, it has a line for each
-    quantity and a column for each model.
-    """
-
-    def columns(self) -> list[str]:
-        """The quantities, in the order of their first row."""
-        return list(dict.fromkeys(name for row in self.values() for name in row))
-
-    def only(self, columns: Sequence[str]) -> "Table":
-        """The table with these quantities alone, where a row has them."""
-        return Table({name: {c: row[c] for c in columns if c in row} for name, row in self.items()})
-
-    def _cells(self) -> list[list[str]]:
-        """A line for the names of the models, then one for each quantity."""
-        lines = [["", *self]]
-        for column in self.columns():
-            row = [_cell(*row[column]) if column in row else "" for row in self.values()]
-            lines.append([column, *row])
-        return lines
-
-    def __str__(self) -> str:
-        lines = self._cells()
-        left = max(len(line[0]) for line in lines)
-        widths = [max(len(name), 15) + 2 for name in self]
-        return "\n".join(
-            f"{name:<{left}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
-            for name, *cells in lines
-        )
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        head, *lines = ([html.escape(cell) for cell in line] for line in self._cells())
-        rows = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-        for name, *cells in lines:
-            row = "".join(f"<td>{cell}</td>" for cell in cells)
-            rows.append(f"<tr><th>{name}</th>{row}</tr>")
-        return "<table>\n" + "\n".join(rows) + "\n</table>"
-
-
-def _cell(value: float, error: float) -> str:
-    if value == int(value) and not error and value > 1:
-        return f"{value:,.0f}"
-    if 0 < abs(value) < 0.1:
-        return f"{value:.4f} ± {error:.4f}"
-    return f"{value:.3f} ± {error:.3f}"
-
-
-def format_table(table: Mapping, columns: Sequence[str] | None = None) -> str:
-    """The result of `compare` as text: a line for each quantity, a column for each model.
-
-    Args:
-        table: as `Table`, or a dictionary of the same form.
-        columns: quantities to show; all of them unless given.
-    """
-    table = Table(table)
-    return str(table if columns is None else table.only(columns))
 
 
 @torch.no_grad()
@@ -152,7 +91,12 @@ def same_scaling(a: nn.Module, b: nn.Module) -> bool:
     return type(a) is type(b) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def errors(model: JetAutoencoder, scaling: nn.Module, jets: JetImages) -> dict[str, np.ndarray]:
+def errors(
+    model: JetAutoencoder,
+    scaling: nn.Module,
+    jets: JetImages,
+    spaces: Mapping[str, nn.Module] | None = None,
+) -> dict[str, np.ndarray]:
     """How a reconstruction errs, jet by jet.
 
     Args:
@@ -160,20 +104,26 @@ def errors(model: JetAutoencoder, scaling: nn.Module, jets: JetImages) -> dict[s
         scaling: in whose space errors are taken; a model with another scaling is judged by its
             image in GeV, scaled.
         jets: n of them.
+        spaces: other fitted scalings by name, in which the squared error is taken as well.
 
     Returns:
         Summed over the pixels of a channel, with shape `(n, 3)`: `MSE` and `L1`, squared and
-        absolute error in scaled units; `MSE GeV` and `L1 GeV`. Numbers of pixels, with shape
-        `(n,)`: lit in `both`, or in `either` of original and reconstruction, `false`ly lit, and
-        `unlit` in the original. All `observables` of the reconstruction.
+        absolute error in scaled units; `MSE GeV` and `L1 GeV`; `MSE` and the name of each of the
+        `spaces`. Numbers of pixels, with shape `(n,)`: lit in `both`, or in `either` of original
+        and reconstruction, `false`ly lit, and `unlit` in the original. `lost_by_place` and
+        `lost_by_energy`: see `pixels`; the last axis has the bright and the lost pixels. All
+        `observables` of the reconstruction.
     """
-    direct = same_scaling(model.scaling, scaling)
     model.eval()
 
     def of_batch(images: Tensor) -> dict[str, Tensor | np.ndarray]:
-        energy = model.reconstruct_energy(images)
-        scaled = model.reconstruct(images) if direct else scaling(energy)
-        off, off_gev = scaled - scaling(images), GEV_PER_UNIT * (energy - images)
+        own, energy = model.reconstruct(images), model.reconstruct_energy(images)
+
+        def off_in(space: nn.Module) -> Tensor:
+            direct = same_scaling(model.scaling, space)
+            return (own if direct else space(energy)) - space(images)
+
+        off, off_gev = off_in(scaling), GEV_PER_UNIT * (energy - images)
         sharp = model.sharp(images)
         ours, theirs = physics.lit(sharp), physics.lit(images)
         counts = {
@@ -186,7 +136,11 @@ def errors(model: JetAutoencoder, scaling: nn.Module, jets: JetImages) -> dict[s
             "false": (ours & ~theirs).sum(dim=(1, 2, 3)),
             "unlit": (~theirs).sum(dim=(1, 2, 3)),
         }
+        for name, space in (spaces or {}).items():
+            counts[f"MSE {name}"] = off_in(space).square().sum(dim=(2, 3))
         counts = {name: values.double() for name, values in counts.items()}
+        for function in (pixels.lost_by_place, pixels.lost_by_energy):
+            counts[function.__name__] = torch.stack(function(images, sharp), dim=-1).double()
         return counts | physics.observables(sharp)
 
     return jets.map(of_batch, BATCH)
@@ -256,33 +210,70 @@ def wasserstein(truth: np.ndarray, other: np.ndarray, paired: bool = True) -> tu
     return with_error(lambda a, b: wasserstein_distance(a, b) / scale, truth, other, paired=paired)
 
 
-def compare(models: Mapping[str, JetAutoencoder], scaling: nn.Module, jets: JetImages) -> Table:
+def compare(
+    models: Mapping[str, JetAutoencoder],
+    scaling: nn.Module,
+    jets: JetImages,
+    spaces: Mapping[str, nn.Module] | None = None,
+) -> Table:
     """All metrics for all models.
+
+    Args:
+        models: by name.
+        scaling: in whose space `MSE` and `L1` are taken.
+        jets: held-out ones.
+        spaces: as in `errors`.
 
     Returns:
         For each name, values with their bootstrap standard errors. `MSE`, `L1`, `MSE GeV` and
         `L1 GeV` relative to the all-zero image, of all channels together and of each, such as
-        `MSE Tracks`: below 1 is better than blank. `IoU`: pixels lit in both images, of those
-        lit in either. `false lit`: the share of unlit pixels that the reconstruction lights.
+        `MSE Tracks`: below 1 is better than blank; and so on for the `spaces`. `IoU`: pixels lit
+        in both images, of those lit in either. `false lit`: the share of unlit pixels that the
+        reconstruction lights. `lost ...`: see `lost`.
         `W1 ...`: how far the distribution of an observable is from the originals', in their
         standard deviations. `parameters`: numbers that were fitted.
     """
-    nothing = errors(baselines.zero(scaling), scaling, jets)
+    nothing = errors(baselines.zero(scaling), scaling, jets, spaces)
+    kinds = ("MSE", "L1", "MSE GeV", "L1 GeV", *(f"MSE {name}" for name in spaces or {}))
     truth = physics.of_jets(jets)
     table = Table()
     for name, model in models.items():
-        own = errors(model, scaling, jets)
+        own = errors(model, scaling, jets, spaces)
         row = {}
-        for kind in ("MSE", "L1", "MSE GeV", "L1 GeV"):
+        for kind in kinds:
             row[kind] = ratio(own[kind].sum(axis=1), nothing[kind].sum(axis=1))
             for index, channel in enumerate(jets.channels):
                 row[f"{kind} {channel}"] = ratio(own[kind][:, index], nothing[kind][:, index])
         row["IoU"] = ratio(own["both"], own["either"])
         row["false lit"] = ratio(own["false"], own["unlit"])
+        row |= lost(own)
         row |= distances(truth, {name: own[name] for name in physics.NAMES})
         row["parameters"] = float(model.parameter_count()), 0.0
         table[name] = row
     return table
+
+
+def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Shares of the pixels above `pixels.BRIGHT` that a reconstruction loses, for each channel.
+
+    `lost Tracks, even even` of those in an even row and an even column, and so on; and by energy,
+    `lost Tracks, 3 to 10 GeV`, between the edges in `pixels.ENERGIES`. Where there are no such
+    pixels, there is no share of them.
+
+    Args:
+        counts: as `errors` returns them.
+    """
+    places = [f"{row} {column}" for row, column in itertools.product(("even", "odd"), repeat=2)]
+    classes = [f"{low:g} to {high:g} GeV" for low, high in itertools.pairwise(pixels.ENERGIES)]
+    classes.append(f"above {pixels.ENERGIES[-1]:g} GeV")
+    row = {}
+    for index, channel in enumerate(JetImages.channels):
+        for kind, names in (("lost_by_place", places), ("lost_by_energy", classes)):
+            found = counts[kind][:, index].reshape(-1, len(names), 2)
+            for name, (bright, gone) in zip(names, found.transpose(1, 2, 0), strict=True):
+                if bright.any():
+                    row[f"lost {channel}, {name}"] = ratio(gone, bright)
+    return row
 
 
 def distances(

@@ -1,15 +1,18 @@
 """The weights that come with the package (`tests/benchmarks/ship.py` makes them from a run).
 
-Each network is two files in `weights/`: its weights, and a card that says what they were trained
-on, how, and how good they are.
+Each network is three files in `weights/`: its weights, a card that says what they were trained on,
+how, and how good they are, and the numbers of the jets that it has seen.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from qghelpers.data.hdf5 import DataError
+from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder
 from qghelpers.training import runs
 
@@ -22,7 +25,8 @@ def pretrained_card(name: str) -> dict[str, Any]:
     Returns:
         `network`, `class` and `arguments`; the `recipe`, `seed` and `epochs` of its training; the
         `data`, with the numbers of training and validation jets; the `commands` that made all
-        of it; `results`, the table of `qghelpers.metrics.compare` on `test_jets` other jets.
+        of it; `results`, the table of `evaluate` on `test_jets` other jets; `notes` on what else
+        was measured, or tried in vain.
 
     Raises:
         ValueError: there is no such network.
@@ -42,7 +46,7 @@ def _file_name(name: str) -> str:
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:
     """The shipped "vae", "unet" or "unet-masked", trained on simulated jets, ready to evaluate.
 
-    The last has learnt to complete jets of which nine tenths are hidden (recipe "masked").
+    The last was shown parts of jets, of which up to nine tenths were hidden (recipe "masked").
 
     Raises:
         ValueError: there is no such network.
@@ -50,3 +54,25 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoenc
     """
     card = pretrained_card(name)
     return runs.load_weights(card, WEIGHTS / f"{_file_name(name)}.safetensors").to(device)
+
+
+def numbers(jets: JetImages) -> np.ndarray:
+    """A number for each jet, uint64 with shape `(n,)`: the bits of its pT and of its mass."""
+    columns = np.stack([jets.pt, jets.mass], axis=1).astype("<f4")
+    return columns.view("<u8")[:, 0]
+
+
+def require_unseen(name: str, jets: JetImages) -> None:
+    """Stop where a shipped network is to be judged on jets that it has learnt from.
+
+    Raises:
+        ValueError: there is no such network.
+        qghelpers.DataError: some of the jets were trained on, or chose the best epoch.
+    """
+    pretrained_card(name)
+    seen = int(np.isin(numbers(jets), np.load(WEIGHTS / f"{_file_name(name)}.seen.npy")).sum())
+    if seen:
+        raise DataError(
+            f"{name} was trained on {seen:,} of these {len(jets):,} jets, and cannot be judged by "
+            "them: simulate jets of another seed"
+        )

@@ -51,7 +51,7 @@ class JetAutoencoder(nn.Module, ABC):
         arguments: what the constructor was called with; plain values, kept in run folders.
         generative: whether new jets can be drawn. Such a network also has `posterior(images)`
             (mean and log variance, `(n, k)` each), `decode(z)` (scaled mean images of latent
-            numbers `(n, k)`), `totals(images)` and `draw(n, prior=None)`, as `VAE` has.
+            numbers `(n, k)`) and `draw(n, prior=None)`, as `VAE` has.
 
     Raises:
         TypeError: a network without all three methods is made.

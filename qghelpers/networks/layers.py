@@ -1,4 +1,4 @@
-"""Layers that the networks share: scalings, steps down and up. Images are `(n, c, H, W)`.
+"""Layers that the networks share: scalings, sums, steps down and up. Images are `(n, c, H, W)`.
 
 A scaling, between the file's units and the numbers that a network works with, is a layer without
 trainable weights: it is fitted on training jets only, and saved, loaded and moved to a device
@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.data.layout import CHANNELS, IMAGE_SHAPE, IMAGE_SIZE, TOWER_SIZE
+from qghelpers.data.layout import (
+    CHANNELS,
+    GEV_PER_UNIT,
+    IMAGE_SHAPE,
+    IMAGE_SIZE,
+    PIXEL_WIDTH,
+    SMALLEST_DEPOSITS,
+    TOWER_SIZE,
+)
 
 if TYPE_CHECKING:
     from qghelpers.data.jets import JetImages
@@ -99,9 +107,92 @@ def scaled_zero(scaling: nn.Module) -> Tensor:
     return scaling(torch.zeros(1, IMAGE_SHAPE[2], *IMAGE_SHAPE[:2]))[0]
 
 
+def lit(images: Tensor) -> Tensor:
+    """Ones where pixels of `(n, 3, H, W)` in GeV/100 are lit, else zeros."""
+    smallest = images.new_tensor(SMALLEST_DEPOSITS).view(-1, 1, 1)
+    return (images > smallest / GEV_PER_UNIT / 2).to(images)
+
+
+class Profile(nn.Module):
+    r"""Sums over an image that a physicist would ask for first, as standardised numbers.
+
+    With energies $p_i$ in GeV at distances $r_i$ from the image's centre:
+
+    - for each channel and each of ten rings, the logarithms of one more than the number of lit
+      pixels, and than the energy;
+    - for each channel, the logarithm of one more than the number of lit pixels within the jet;
+    - of Tracks, and of ECAL and HCAL together, within the jet with $P = \sum p_i$:
+      logarithms of $\sum p_i r_i / P$ (width), of $\sum p_i r_i^2 / P$, of
+      $\sqrt{\sum p_i^2} / P$ (pTD), and of one more than $\sqrt{P \sum p_i r_i^2}$ (about the
+      mass); and the means of $\eta$, $\phi$, $\eta^2 - \phi^2$ and $2 \eta \phi$.
+
+    Towers of HCAL are counted, not their pixels. Mean and deviation are those of the training
+    jets; no number is further than 5 deviations off.
+    """
+
+    RINGS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 2.0)  # their edges
+    JET = 0.5  # radius
+
+    mean: Tensor
+    std: Tensor
+    rings: Tensor
+    moments: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        place = (torch.arange(IMAGE_SIZE) - (IMAGE_SIZE - 1) / 2) * PIXEL_WIDTH
+        eta, phi = (x.flatten() for x in torch.meshgrid(place, place, indexing="ij"))
+        distance = torch.hypot(eta, phi)
+        edges = torch.tensor(self.RINGS)
+        rings = (distance[:, None] >= edges[:-1]) & (distance[:, None] < edges[1:])
+        powers = [distance**0, distance, distance**2, eta, phi, eta**2 - phi**2, 2 * eta * phi]
+        jet = (distance < self.JET).float()
+        self.register_buffer("rings", rings.float(), persistent=False)
+        self.register_buffer("moments", torch.stack(powers, dim=1) * jet[:, None], persistent=False)
+        self.size = self._sums(torch.zeros(1, len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)).shape[1]
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("std", torch.ones(self.size))
+
+    def fit(self, train: "JetImages") -> "Profile":
+        """Take mean and standard deviation from `train`."""
+        sums = torch.from_numpy(train.map(self._sums))
+        self.mean.copy_(sums.mean(dim=0))
+        self.std.copy_(sums.std(dim=0).clamp_min(1e-3))
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Of images `(n, 3, 125, 125)` in GeV/100: `(n, size)`, in float32 also under autocast."""
+        with torch.autocast(images.device.type, enabled=False):
+            return ((self._sums(images) - self.mean) / self.std).clamp(-5, 5)
+
+    def _sums(self, images: Tensor) -> Tensor:
+        gev = (images.float().clamp_min(0) * GEV_PER_UNIT).flatten(2)
+        pixels = lit(images).float().flatten(2)
+        pixels[:, 2] /= TOWER_SIZE**2
+        counts = torch.cat([pixels @ self.rings, pixels @ self.moments[:, :1]], dim=2)
+        parts = [torch.log1p(counts).flatten(1), torch.log1p(gev @ self.rings).flatten(1)]
+        for pt in (gev[:, 0], gev[:, 1] + gev[:, 2]):
+            total, *moments = (pt @ self.moments).split(1, dim=1)
+            widths = [moment / total.clamp_min(1) for moment in moments]
+            ptd = (pt.square() @ self.moments[:, :1]).sqrt() / total.clamp_min(1)
+            mass = torch.log1p((moments[1] * total.clamp_min(1)).sqrt())
+            parts += [(w + 1e-3).log() for w in widths[:2]] + [(ptd + 1e-2).log(), mass]
+            parts += widths[2:]
+        return torch.cat(parts, dim=1)
+
+
 def down(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution with stride 2, batch normalisation, ReLU: half as high and wide."""
     return _normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False))
+
+
+def even_down(inputs: int, outputs: int) -> nn.Sequential:
+    """As `down`, with a kernel of 4 pixels: every pixel is seen through as many weights.
+
+    An odd number of rows or columns is first made even by one of zeros.
+    """
+    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(PadToEven(), *_normalised(convolution))
 
 
 def up(inputs: int, outputs: int) -> nn.Sequential:
@@ -133,6 +224,14 @@ class LastUp(nn.ConvTranspose2d):
         """From `(n, inputs, H, W)` to `(n, outputs, 2H, 2W)`."""
         x = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)
         return x + self.bias.view(1, -1, 1, 1)
+
+
+class PadToEven(nn.Module):
+    """A row and a column of zeros at the end, where their number is odd: `(n, c, H, W)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up to one row and one column more."""
+        return F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
 
 
 class Crop(nn.Module):

@@ -147,12 +147,8 @@ class VAE(GaussianCode, name="vae"):
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
         return squared_error(scaled, reconstruction)
 
-    def totals(self, images: Tensor) -> Tensor:
-        """Sums of an image that a prior can fix besides its code: none, `(n, 0)`."""
-        return images.new_zeros(len(images), 0)
-
     @torch.no_grad()
     def draw(self, n: int, prior: "Prior | None" = None) -> Tensor:
         """New images in GeV/100, `(n, 3, 125, 125)`, from a prior or the standard normal."""
-        z = self.draw_noise(n) if prior is None else prior.sample(n)[0]
+        z = self.draw_noise(n) if prior is None else prior.sample(n)
         return self.scaling.inverse(self.decode(z.to(self.to_posterior.weight.device)))

@@ -13,7 +13,8 @@ class Particles:
     """Stable particles of many events; every array has shape `(particles,)`.
 
     `event` is the index of the event, from 0; `pt` and `energy` are in GeV, `charge` in units of
-    e; `pdg` has PDG particle numbers.
+    e; `pdg` has PDG particle numbers; `z` is where their collision took place along the beam, in
+    metres from the middle of the detector.
     """
 
     event: np.ndarray
@@ -23,6 +24,7 @@ class Particles:
     energy: np.ndarray
     charge: np.ndarray
     pdg: np.ndarray
+    z: np.ndarray
 
     def __getitem__(self, which: np.ndarray) -> "Particles":
         return Particles(**{name: array[which] for name, array in vars(self).items()})

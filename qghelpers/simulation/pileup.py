@@ -1,8 +1,7 @@
 """Pile-up: the other proton collisions of a bunch crossing, drawn from a pool that is made once.
 
 Each drawn collision is rotated by a random angle in phi, and mirrored in eta half of the time, so
-that some thousands suffice for any number of jets. Out-of-time pile-up and the spread of the
-vertices along the beam are not simulated.
+that some thousands suffice for any number of jets. Out-of-time pile-up is not simulated.
 """
 
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 from joblib import delayed
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy.special import ndtri
 from tqdm import tqdm
 
 from qghelpers import data  # its cache, which takes seconds to import, only when it is needed
@@ -24,7 +24,7 @@ from qghelpers.data.checks import DataError, reason
 from qghelpers.data.hdf5 import replacing
 from qghelpers.locks import locked
 from qghelpers.simulation import pythia
-from qghelpers.simulation.detector import ETA_MAX
+from qghelpers.simulation.images import ETA_MAX
 from qghelpers.simulation.particles import Particles
 
 __all__ = ["BLOCK", "INTERACTIONS", "Pool", "load_pool"]
@@ -32,6 +32,9 @@ __all__ = ["BLOCK", "INTERACTIONS", "Pool", "load_pool"]
 INTERACTIONS = 5000  # collisions in the pool
 BLOCK = 2500  # collisions per random stream; for each stream, Pythia takes 10 s to start
 SEED = 8
+
+
+_COLUMNS = Particles.__dataclass_fields__
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ class Pool:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Particles:
+    def draw(self, counts: np.ndarray, rng: np.random.Generator, spread: float = 0) -> Particles:
         """The particles of `counts[i]` random collisions for each event `i`.
 
-        With the same `rng`, a larger count for one event only adds collisions.
+        They are spread along the beam with a standard deviation of `spread`, in metres. With the
+        same `rng`, a larger count for one event only adds collisions.
         """
         event = np.repeat(np.arange(len(counts)), counts)
-        pick, turn, mirror = rng.random((len(event), 3)).T
+        pick, turn, mirror, along = rng.random((len(event), 4)).T
         pick = (pick * len(self)).astype(int)
         sizes = self.starts[pick + 1] - self.starts[pick]
         ends = np.cumsum(sizes)
@@ -61,6 +65,7 @@ class Pool:
             event=np.repeat(event, sizes),
             eta=drawn.eta * np.repeat(np.where(mirror < 0.5, -1, 1), sizes),
             phi=drawn.phi + np.repeat(2 * np.pi * turn, sizes),
+            z=np.repeat(spread * ndtri(along), sizes),
         )
 
 
@@ -74,7 +79,7 @@ def load_pool(run: Callable[[Iterable], Iterable] | None = None) -> Pool:
         ImportError: Pythia8 is not installed.
     """
     pythia.require()
-    content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX}"
+    content = f"{pythia.version()} {INTERACTIONS} {BLOCK} {SEED} {ETA_MAX} {[*_COLUMNS]}"
     name = f"pileup-{blake2b(content.encode(), digest_size=8).hexdigest()}.safetensors"
     if (folder := data.cache.folder_of_user()) is None:
         particles = _make(run)

@@ -38,7 +38,7 @@ def matched(events, kind: Kind, process: Process) -> tuple[Particles, dict[str, 
 
 
 def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str, np.ndarray]:
-    """The central anti-kT jet with the largest pT in each event; zeros if there is none.
+    """The anti-kT jet with the largest pT in each event; zeros if it is not central.
 
     Args:
         momenta: Awkward array of events of four-momenta `px, py, pz, e` in GeV.
@@ -54,10 +54,10 @@ def leading_jets(momenta, radius: float = 0.5, pt_min: float = 70.0) -> dict[str
     fields = {"px": momenta.px, "py": momenta.py, "pz": momenta.pz, "E": momenta.e}
     momenta = ak.zip(fields, with_name="Momentum4D")
     jets = fastjet.ClusterSequence(momenta, definition).inclusive_jets(min_pt=pt_min)
-    pt2 = jets.px**2 + jets.py**2
-    jets = jets[abs(jets.pz) < np.sinh(JET_ETA_MAX) * np.sqrt(pt2)]
     hardest = ak.argmax(jets.px**2 + jets.py**2, axis=1, keepdims=True)
-    jet = ak.pad_none(jets[hardest], 1)[:, 0]
+    jet = jets[hardest]
+    central = abs(jet.pz) < np.sinh(JET_ETA_MAX) * np.hypot(jet.px, jet.py)
+    jet = ak.pad_none(jet[central], 1)[:, 0]
     px, py, pz, e = (ak.to_numpy(ak.fill_none(jet[k], 0)) for k in ("px", "py", "pz", "E"))
     pt = np.hypot(px, py)
     mass = np.sqrt(np.maximum(e**2 - pt**2 - pz**2, 0))

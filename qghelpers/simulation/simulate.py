@@ -1,30 +1,33 @@
 """Simulation of jets with pile-up, written as images to a file with the public file's layout.
 
 As for the public file (arXiv:1902.08276), dijet events (two gluons, or two light quarks) at 8 TeV
-give one jet each: the leading central anti-kT jet, which must match a hard parton within dR < 0.4.
+give one jet each: the leading anti-kT jet, which must lie in the barrel and match a hard parton
+within dR < 0.4; an image is centred on the tower of HCAL with the largest energy near the jet.
 Jets are clustered from the hard collision alone, which is what pile-up subtraction estimates.
 """
 
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed
 from tqdm import tqdm
 
 from qghelpers.data import hdf5, layout
 from qghelpers.simulation import pythia, selection
-from qghelpers.simulation.detector import Detector, jet_images
+from qghelpers.simulation.detector import Detector
+from qghelpers.simulation.images import jet_images
 from qghelpers.simulation.particles import Particles
 from qghelpers.simulation.pileup import load_pool
 from qghelpers.simulation.processes import PROCESSES, Kind, Process
 from qghelpers.simulation.pythia import BATCH
 from qghelpers.simulation.selection import Wanted
+from qghelpers.workers import in_order
 
 __all__ = ["BLOCK", "PILEUP", "one_event", "simulate"]
 
@@ -42,13 +45,17 @@ PROPERTIES = {"pt": "pt", "m0": "mass", "eta": "eta", "phi": "phi"}  # of jets, 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the jets of a file have in common, and the momenta that are wanted of them, if any."""
+    """What the jets of a file have in common, and the momenta that are wanted of them, if any.
+
+    With `windows`, jets of similar wanted momenta come from their own narrow window of pT hat.
+    """
 
     process: Process
     pileup: float
     detector: Detector
     wanted: Wanted | None = None
     twins: int = 1
+    windows: bool = False
 
 
 def simulate(
@@ -107,14 +114,15 @@ def simulate(
     source = _source(process, pt_hat, radius, wanted)
     if not 0 <= pileup <= 200:
         raise ValueError(f"simulate: pile-up is {pileup}: choose a number from 0 to 200")
-    sample = Sample(source, pileup, detector or Detector(), wanted, twins)
+    windows = wanted is not None and pt_hat is None and source.pt_hat is not None
+    sample = Sample(source, pileup, detector or Detector(), wanted, twins, windows)
     attributes = {"process": process, "seed": seed, "pileup": pileup, "twins": twins}
     attributes |= {"pt_hat": source.pt_hat or (), "jet_radius": source.jet_radius}
     attributes |= {"jet_pt": jet_pt or (), "like": "" if like is None else Path(like).name}
     attributes["detector"] = json.dumps(asdict(sample.detector))
     with hdf5.create_file(path, jets, process, twins > 1) as file:
         file.attrs.update(attributes)
-        _fill(file, sample, seed, partial(_in_order, workers=workers))
+        _fill(file, sample, seed, partial(in_order, workers=workers))
 
 
 def _fill(file, sample: Sample, seed: int, run) -> None:
@@ -183,15 +191,11 @@ def _source(
         if not 0.1 <= radius <= 1.5:
             raise ValueError(f"simulate: jet radius is {radius:g}: choose one from 0.1 to 1.5")
         source = replace(source, jet_radius=radius)
-    own = source.pt_hat
     if wanted is not None:
         source = replace(source, jet_pt_min=0.9 * wanted.pt.min())
-        if pt_hat is None and own is not None:
-            evenly = [replace(kind, settings=(*kind.settings, *EVENLY)) for kind in source.kinds]
-            source = replace(source, kinds=tuple(evenly))
     if pt_hat is None:
         return source
-    if own is None:
+    if source.pt_hat is None:
         raise ValueError(f"simulate: {process} jets come from a decay and have no pT hat to choose")
     lowest = source.jet_pt_min
     if not lowest <= pt_hat[0] < pt_hat[1] <= PT_HAT_MAX:
@@ -200,15 +204,6 @@ def _source(
             f"{lowest:g} and {PT_HAT_MAX:g} GeV"
         )
     return replace(source, pt_hat=tuple(pt_hat))
-
-
-def _in_order(tasks: Iterable, workers: int | None) -> Iterator:
-    """Run joblib tasks in parallel and yield their results in order."""
-    tasks = list(tasks)
-    workers = min(effective_n_jobs(workers or -1), len(tasks))
-    if workers == 1:  # in this process: without start-up time, and with plain error messages
-        return (function(*args, **kwargs) for function, args, kwargs in tasks)
-    return Parallel(workers, return_as="generator", pre_dispatch="2*n_jobs")(tasks)
 
 
 _pool = cache(load_pool)  # loaded once per process
@@ -229,6 +224,8 @@ def _block(sample: Sample, jets: int, stream: tuple[int, int], chunk: int):
     with _alone:
         for i, kind in enumerate(kinds):
             mine = np.arange(i, len(places), len(kinds))
+            if sample.windows:
+                kind = replace(kind, settings=(*kind.settings, *EVENLY))
             for pt_hat, some in _windows(sample, numbers[mine]):
                 own = places[mine[some]], numbers[mine[some]]
                 collide = pythia.hard_collisions(kind, pt_hat, int(rng.integers(1, 900_000_000)))
@@ -247,9 +244,8 @@ def _windows(sample: Sample, numbers: np.ndarray) -> Iterator[tuple[tuple | None
 
     Where momenta are wanted, each range is narrow, so that few collisions are in vain.
     """
-    pt_hat, evenly = sample.process.pt_hat, EVENLY[0] in sample.process.kinds[0].settings
-    if not evenly:
-        yield pt_hat, np.arange(len(numbers))
+    if not sample.windows:
+        yield sample.process.pt_hat, np.arange(len(numbers))
         return
     pt = sample.wanted[numbers].pt
     window = np.floor(np.log(pt / sample.wanted.pt.min()) / np.log(WINDOW)).astype(int)
@@ -283,8 +279,8 @@ def _jets(sample: Sample, kind: Kind, collide: Callable, places, numbers, rng):
             )
         if not len(candidates):
             continue
-        made, in_reach = _images(sample, particles, jet, rng)
-        good = np.flatnonzero(in_reach)[: len(places)]
+        made, has_centre = _images(sample, particles, jet, rng)
+        good = np.flatnonzero(has_centre)[: len(places)]
         filled = np.arange(len(good)) if given is None else given[good]
         for place, event in zip(filled, good, strict=True):
             properties = {key: values[event] for key, values in jet.items()}
@@ -295,10 +291,12 @@ def _jets(sample: Sample, kind: Kind, collide: Callable, places, numbers, rng):
 def _images(sample: Sample, particles: Particles, jet, rng) -> tuple[np.ndarray, np.ndarray]:
     """All images of some jets, `(twins, n, 125, 125, 3)`, and which jets have all in reach."""
     n, k = len(jet["pt"]), sample.twins
+    spread = sample.detector.vertex_spread
+    particles = replace(particles, z=spread * rng.standard_normal(n)[particles.event])
     copies = [replace(particles, event=particles.event + i * n) for i in range(k)]
     if sample.pileup:
-        copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng))
+        copies.append(_pool().draw(rng.poisson(sample.pileup, n * k), rng, spread))
     axes = np.tile(jet["eta"], k), np.tile(jet["phi"], k)
     everything = Particles.join(copies) if len(copies) > 1 else particles
-    made, in_reach = jet_images(everything, *axes, sample.detector, rng, k)
-    return made.reshape(k, n, *made.shape[1:]), in_reach.reshape(k, n).all(axis=0)
+    made, has_centre = jet_images(everything, *axes, sample.detector, rng, k)
+    return made.reshape(k, n, *made.shape[1:]), has_centre.reshape(k, n).all(axis=0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from qghelpers import LogScale, ZScore, build
-from qghelpers.analysis import baselines, metrics, observables
+from qghelpers.analysis import baselines, metrics, observables, pixels
 from qghelpers.analysis.baselines import Baseline
 
 
@@ -43,7 +43,16 @@ def test_blank_images_score_one_and_perfect_ones_zero(parts, scaling):
     for name in observables.NAMES:
         assert table["perfect"][f"W1 {name}"][0] < 1e-3 < 0.1 < table["blank"][f"W1 {name}"][0]
     shapes = {f"W1 {name}" for name in observables.NAMES}
-    assert set(table["blank"]) == errors | shapes | {"IoU", "false lit", "parameters"}
+    losses = {name for name in table["blank"] if name.startswith("lost ")}
+    assert losses == {name for name in table["perfect"] if name.startswith("lost ")}
+    assert all(table["perfect"][name] == (0, 0) for name in losses)
+    counted = test.map(lambda images: pixels.lost_by_energy(images, images)[0]).sum(axis=0)
+    for index, channel in enumerate(test.channels):
+        classes = ("0.5 to 1 GeV", "1 to 3 GeV", "3 to 10 GeV", "above 10 GeV")
+        for energy, number in zip(classes, counted[index], strict=True):
+            expected = (1, 0) if number else None  # there is no share of no pixels
+            assert table["blank"].get(f"lost {channel}, {energy}") == expected
+    assert set(table["blank"]) == errors | shapes | losses | {"IoU", "false lit", "parameters"}
 
 
 def test_errors_are_sums_over_pixels(parts):
@@ -191,3 +200,22 @@ def test_the_loss_of_a_blank_image_is_in_the_networks_own_terms(parts, network):
     expected = {"vae": off.square().sum(dim=(1, 2, 3)), "unet": off.abs().mean(dim=(1, 2, 3))}
     found = baselines.zero_loss(model, test)
     assert found == pytest.approx(expected[network].mean().item(), rel=1e-4)
+
+
+def test_squared_errors_are_taken_in_every_space_that_is_asked_for(parts):
+    """In a network's own space of its image there; in any other, of its energy, scaled."""
+    train, test = parts
+    log, zscore = LogScale(), ZScore().fit(train)
+    models = {"log": baselines.mean(log, train), "z": baselines.mean(zscore, train)}
+    table = metrics.compare(models, log, test, {"log": log, "z-score": zscore})
+    blank = metrics.errors(baselines.zero(zscore), zscore, test)["MSE"].sum()
+    for name, model in models.items():
+        assert table[name]["MSE"] == table[name]["MSE log"]
+        energy = model.reconstruct_energy(test.images(slice(2)))[0]
+        off = test.map(
+            lambda images, e=energy: (zscore(images) - zscore(e)).square().sum((1, 2, 3))
+        )
+        assert table[name]["MSE z-score"][0] == pytest.approx(off.sum() / blank, rel=1e-4)
+    assert table["log"]["MSE log"][0] < table["z"]["MSE log"][0]
+    assert table["log"]["MSE z-score"][0] > table["z"]["MSE z-score"][0]
+    assert "MSE z-score Tracks" in table["z"]

@@ -2,15 +2,19 @@
 
     python tests/benchmarks/ship.py RUN NAME --data FILE.hdf5 --commands "first" "second"
 
-The commands that made data, run and metrics go into the card, in order.
+The commands that made data, run and metrics go into the card, in order. So do notes: what else was
+measured or tried. The seconds that a training took are left out; they are those of a machine.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 import qghelpers as qg
-from qghelpers.analysis import evaluation
+from qghelpers.analysis import pretrained
 from qghelpers.analysis.pretrained import WEIGHTS
 from qghelpers.data.hdf5 import DataError, replacing
 from qghelpers.training import runs
@@ -19,25 +23,36 @@ KEPT = ("network", "class", "arguments", "recipe_name", "recipe", "seed")
 
 
 def ship(
-    run: str | Path, train: qg.JetImages, commands: list[str], name: str, folder: Path = WEIGHTS
+    run: str | Path,
+    train: qg.JetImages,
+    validation: qg.JetImages,
+    commands: list[str],
+    name: str,
+    folder: Path = WEIGHTS,
+    notes: Sequence[str] = (),
 ) -> Path:
-    """Write the weights of a run and their card.
+    """Write the weights of a run, their card, and the numbers of the jets that it has seen.
 
     Args:
         run: folder of the run, with the `metrics.json` of `evaluate`.
         train: the jets that it was trained on, to which a generative network's prior is fitted.
+        validation: those by which its best epoch was chosen.
         commands: that made data, run and metrics, in order; they go into the card.
         name: for `load_pretrained`.
-        folder: where to put the two files.
+        folder: where to put the three files.
+        notes: sentences about what else was measured or tried, for the card.
 
     Returns:
         The card's path.
 
     Raises:
-        DataError: the run is not evaluated.
+        DataError: the run is not evaluated, or was trained on other jets.
     """
     run = Path(run)
     config = runs.read_config(run)
+    for part, jets in (("train", train), ("validation", validation)):
+        if jets.fingerprint() != config[part]["fingerprint"]:
+            raise DataError(f"{run} was trained on other jets: name the file that it was given")
     try:
         metrics = json.loads((run / "metrics.json").read_text())
     except OSError as error:
@@ -46,8 +61,9 @@ def ship(
         "data": {part: config[part]["jets"] for part in ("train", "validation")},
         "epochs": len(runs.read_history(run)),
         "commands": commands,
+        "notes": list(notes),
         "test_jets": metrics["test_jets"],
-        "results": metrics["table"],
+        "results": {name: _of_jets(row) for name, row in metrics["table"].items()},
     }
     folder.mkdir(exist_ok=True)
     model = runs.load_run(run)
@@ -56,9 +72,16 @@ def ship(
         model.prior.load_state_dict(prior.state_dict())
     with replacing(folder / f"{name}.safetensors") as temporary:
         temporary.write_bytes(runs.weights_of(model))
+    seen = np.concatenate([pretrained.numbers(train), pretrained.numbers(validation)])
+    with replacing(folder / f"{name}.seen.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, np.sort(seen))
     path = folder / f"{name}.json"
     runs.write_json(path, card)
     return path
+
+
+def _of_jets(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name != "seconds to train"}
 
 
 def main() -> None:
@@ -67,9 +90,13 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--commands", nargs="+", required=True)
+    parser.add_argument("--notes", nargs="*", default=())
     args = parser.parse_args()
-    train, _ = evaluation.held_out(args.run, qg.load_jets(args.data))
-    print(ship(args.run, train, args.commands, args.name))
+    jets = qg.load_jets(args.data)
+    config = runs.read_config(args.run)
+    seed = config["seed"]
+    train, validation, _ = jets.sample(config.get("limit"), seed).split(seed=seed)
+    print(ship(args.run, train, validation, args.commands, args.name, notes=args.notes))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ from torch.utils.flop_counter import FlopCounterMode
 import qghelpers as qg
 from qghelpers.analysis import baselines
 from qghelpers.analysis.latent import code_size
+from qghelpers.seeds import Seed
 from qghelpers.simulation.simulate import simulate
 from qghelpers.training.engine import kept_memory, start
 from qghelpers.training.loop import Callbacks, Training
 
-SIMULATED, SEED = 25_000, 606
+SIMULATED = 25_000
 JETS = 20_000  # in memory
 BATCH = 128
 BATCHES = {"unet": 6, "vae": 12}  # in a turn of the naive pipeline: half a minute
@@ -49,7 +50,7 @@ def jets_file() -> Path:
     path = qg.home() / "data" / "benchmark_jets.hdf5"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        simulate(path, SIMULATED, SEED)
+        simulate(path, SIMULATED, Seed.TRAINING)
     return path
 
 

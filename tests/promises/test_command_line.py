@@ -179,7 +179,7 @@ def test_train_evaluate_resume(sample_file, tmp_path, capfd):
     assert "holds a training already: --resume goes on" in capfd.readouterr().err
     assert main(["train", "vae", *options, "--resume"]) == 0  # nothing left to do
     assert main(["train", "unet", *options, "--resume"]) == 2
-    assert "holds another training (of a pca-vae, not a unet)" in capfd.readouterr().err
+    assert "holds another training (of a pca-vae, not a balanced-unet)" in capfd.readouterr().err
     other = changed(sample_file, tmp_path / "other.hdf5", "pt", lambda pt: pt + 1)
     assert main(["train", "vae", *options, "--data", other, "--resume"]) == 2
     assert "holds another training (of other jets)" in capfd.readouterr().err

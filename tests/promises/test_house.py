@@ -15,11 +15,12 @@ PACKAGE = Path(qghelpers.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 FLOORS = [
-    {"locks"},
+    {"locks", "seeds", "workers"},
     {"data", "pictures"},
     {"files", "simulation", "networks", "plots"},
     {"training"},
     {"analysis"},
+    {"evaluation"},
     {"load", "widgets", "__main__"},
 ]
 
@@ -86,7 +87,7 @@ def test_the_readme_has_every_module_on_a_line_of_its_tree():
     shown = [re.match(r"[│├└─ ]*(\S+)\s+\S", line)[1] for line in lines]
     modules = [path.name for path in FILES]
     folders = [f"{room}/" for room in ROOMS]
-    assert sorted(shown) == sorted([*modules, *folders, "weights/", "__init__.pyi"])
+    assert sorted(shown) == sorted([*modules, *folders, "samples/", "weights/", "__init__.pyi"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 import qghelpers as qg
 from qghelpers import __main__ as command_line
 from qghelpers.__main__ import main
-from qghelpers.analysis import evaluation
+from qghelpers.evaluation import table as evaluation
 from qghelpers.networks.sparse_vae import SparseVAE
 from qghelpers.simulation.detector import Detector
 from qghelpers.training import runs
@@ -132,8 +132,8 @@ def test_simulate_hands_everything_over(monkeypatch, tmp_path, capsys):
 def test_evaluate_hands_everything_over(sample_file, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def evaluate(run, jets, fit_on, beside):
-        asked.append((run, len(jets), fit_on and len(fit_on), list(beside)))
+    def evaluate(run, jets, fit_on, beside, thorough):
+        asked.append((run, len(jets), fit_on and len(fit_on), list(beside), thorough))
         return "the table"
 
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
@@ -143,9 +143,9 @@ def test_evaluate_hands_everything_over(sample_file, tmp_path, monkeypatch, caps
         runs.write_json(folder / "config.json", {})
     data = ["--data", str(sample_file), str(sample_file)]
     assert main(["evaluate", str(run), *data]) == 0
-    more = ["--fit-on", str(sample_file), "--beside", str(other)]
+    more = ["--fit-on", str(sample_file), "--beside", str(other), "--thorough"]
     assert main(["evaluate", str(run), *data, *more]) == 0
-    assert asked == [(run, 800, None, []), (run, 800, 400, [other])]
+    assert asked == [(run, 800, None, [], False), (run, 800, 400, [other], True)]
     assert capsys.readouterr().out == "the table\nthe table\n"
     (other / "config.json").unlink()
     assert main(["evaluate", str(run), "--data", "/none", "--beside", str(other)]) == 2

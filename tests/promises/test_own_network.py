@@ -10,7 +10,7 @@ from torch import nn
 import qghelpers as qg
 from qghelpers import anomaly, baselines, latent, metrics
 from qghelpers.__main__ import main
-from qghelpers.analysis.evaluation import evaluate
+from qghelpers.evaluation.table import evaluate
 from qghelpers.networks import base
 from qghelpers.training import recipes
 
@@ -115,6 +115,8 @@ def test_it_is_evaluated_beside_baselines(jets, run, capfd):
         "all-zero image",
         "mean image",
         "PCA, 5 numbers",
+        "PCA in z-score, 5 numbers",
+        "PCA in GeV, 5 numbers",
         "Transformer (mine)",
         "other true jets",
     ]

@@ -2,20 +2,21 @@
 
 import numpy as np
 import pytest
+from small import HERE, particles
 
 from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
 from qghelpers.simulation.detector import (
     Detector,
-    Particles,
     deposits,
     helix,
-    jet_images,
     propagate,
-    read_out,
     spread,
 )
+from qghelpers.simulation.images import jet_images, read_out
+from qghelpers.simulation.particles import Particles
 
 PERFECT = Detector(
+    conversions=0,
     track_efficiency=1,
     track_efficiency_low=1,
     track_constant=0,
@@ -29,21 +30,15 @@ PERFECT = Detector(
     hcal_stochastic=0,
     hcal_constant=0,
     hcal_threshold=0,
-    hadron_response=1,
+    hcal_hadron_response=1,
+    ecal_hadron_response=1,
 )
 
 
-def particles(pt, eta=0.05, phi=0.05, charge=0, pdg=22, event=0) -> Particles:
-    columns = np.broadcast_arrays(np.atleast_1d(event), pt, eta, phi, charge, pdg)
-    event, pt, eta, phi, charge, pdg = (np.array(column) for column in columns)
-    return Particles(event, pt * 1.0, eta * 1.0, phi * 1.0, pt * np.cosh(eta), charge, pdg)
-
-
 def image_of(some: Particles, detector: Detector = PERFECT, seed: int = 0) -> np.ndarray:
-    images, in_reach = jet_images(
-        some, np.array([0.05]), np.array([0.05]), detector, np.random.default_rng(seed)
+    images, _ = jet_images(
+        some, np.array([HERE]), np.array([HERE]), detector, np.random.default_rng(seed)
     )
-    assert in_reach.all()
     return GEV_PER_UNIT * images[0].astype(float)
 
 
@@ -93,11 +88,11 @@ def test_photons_reach_ecal_alone_with_all_their_energy():
     tracks, ecal, hcal = image_of(particles(50.0)).sum(axis=(0, 1))
     assert tracks == 0
     assert hcal == 0
-    assert ecal == pytest.approx(50 * np.cosh(0.05), rel=0.1)  # the tail leaves the image
+    assert ecal == pytest.approx(50 * np.cosh(HERE), rel=0.1)  # the tail leaves the image
 
 
 def test_charged_hadrons_leave_tracks_at_their_own_direction():
-    image = image_of(particles(20.0, eta=0.05, phi=0.05, charge=1, pdg=211))[..., 0]
+    image = image_of(particles(20.0, charge=1, pdg=211))[..., 0]
     assert image.sum() == pytest.approx(20)
     assert (image > 0).sum() == 1
 
@@ -107,13 +102,14 @@ def test_hadron_energy_is_shared_between_the_calorimeters():
     _, ecal, hcal = image_of(pions).sum(axis=(0, 1))
     assert ecal > 0
     assert hcal > ecal
-    assert ecal + hcal == pytest.approx(200 * np.cosh(0.05), rel=0.1)
+    assert ecal + hcal == pytest.approx(200 * np.cosh(HERE), rel=0.1)
 
 
 def test_the_response_to_hadrons_is_that_of_groom():
-    detector = Detector(ecal_interactions=0)  # everything reaches HCAL
+    given = {"hadron_k": 0.85, "hcal_hadron_response": 0.25, "hadron_fluctuation": 0}
+    detector = Detector(**given, ecal_interactions=0)  # everything reaches HCAL
     energy = np.array([0.5, 1.0, 10.0, 100.0])
-    pions = particles(energy / np.cosh(0.05), charge=1, pdg=211)
+    pions = particles(energy / np.cosh(HERE), charge=1, pdg=211)
     in_ecal, in_hcal = deposits(pions, detector, np.random.default_rng(0))
     electromagnetic = np.array([0, 0, 1 - 10 ** (0.85 - 1), 1 - 100 ** (0.85 - 1)])
     assert not in_ecal.any()
@@ -123,7 +119,9 @@ def test_the_response_to_hadrons_is_that_of_groom():
 
 
 def test_soft_crystals_are_kept_around_busy_towers_alone():
-    detector = Detector(ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1)
+    detector = Detector(
+        ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1, conversions=0
+    )
     width = 5 * 0.0174
     hard, near, far = 0.5 * width, 1.5 * width, 3.5 * width
     image = image_of(particles([20.0, 0.1, 0.1], eta=np.array([hard, near, far])), detector)
@@ -142,10 +140,15 @@ def test_endcap_crystals_have_their_own_threshold():
     some = particles([20.0, 0.1], eta=np.array([1.3, 1.55]))  # 0.24 GeV, in the endcap
     for threshold, lit in ((0.3, 1), (0.0, 2)):
         detector = Detector(
-            ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, endcap_threshold=threshold, spots=1
+            ecal_radius=1e-6,
+            ecal_noise=0,
+            ecal_stochastic=0,
+            endcap_threshold=threshold,
+            spots=1,
+            conversions=0,
         )
         rng = np.random.default_rng(0)
-        images, _ = jet_images(some, np.array([1.3]), np.array([0.05]), detector, rng)
+        images, _ = jet_images(some, np.array([1.3]), np.array([HERE]), detector, rng)
         assert (images[0, ..., 1] > 0).sum() == lit
 
 
@@ -167,7 +170,7 @@ def test_images_across_the_seam_in_phi_are_whole():
     phi = np.pi - 0.01
     some = particles(np.ones(200), phi=np.linspace(phi - 0.3, phi + 0.3, 200), charge=1, pdg=211)
     images, _ = jet_images(
-        some, np.array([0.05]), np.array([phi]), PERFECT, np.random.default_rng(0)
+        some, np.array([HERE]), np.array([phi]), PERFECT, np.random.default_rng(0)
     )
     assert GEV_PER_UNIT * images[0, ..., 0].sum() == pytest.approx(200, rel=1e-5)
 
@@ -177,8 +180,8 @@ def test_hcal_alone_is_made_of_constant_towers():
     charge = rng.choice([-1, 0, 1], 300)
     some = particles(
         rng.exponential(2, 300) + 0.5,
-        eta=0.05 + rng.normal(0, 0.3, 300),
-        phi=0.05 + rng.normal(0, 0.3, 300),
+        eta=HERE + rng.normal(0, 0.3, 300),
+        phi=HERE + rng.normal(0, 0.3, 300),
         charge=charge,
         pdg=np.where(charge == 0, rng.choice([22, 130], 300), 211 * charge),
     )

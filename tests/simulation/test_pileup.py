@@ -8,7 +8,7 @@ import pytest
 
 from qghelpers.data import cache
 from qghelpers.simulation import pileup
-from qghelpers.simulation.detector import Particles
+from qghelpers.simulation.particles import Particles
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
     def few(count, seed):
         made.append(seed)
         ones = np.ones(3)
-        return Particles(np.arange(3), ones, ones, ones, ones, 0 * ones, 22 * ones)
+        return Particles(np.arange(3), ones, ones, ones, ones, 0 * ones, 22 * ones, 0 * ones)
 
     monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pileup.pythia, "minimum_bias", few)
@@ -44,7 +44,7 @@ def test_drawing_gives_each_event_its_collisions(pool):
     drawn = pool.draw(counts, np.random.default_rng(0))
     assert set(drawn.event) == {0, 2}
     sizes = np.diff(pool.starts)
-    pick = (np.random.default_rng(0).random((23, 3))[:, 0] * len(pool)).astype(int)
+    pick = (np.random.default_rng(0).random((23, 4))[:, 0] * len(pool)).astype(int)
     assert (drawn.event == 0).sum() == sizes[pick[:3]].sum()
     assert (drawn.event == 2).sum() == sizes[pick[3:]].sum()
     first = slice(pool.starts[pick[0]], pool.starts[pick[0] + 1])
@@ -58,7 +58,7 @@ def test_drawing_gives_each_event_its_collisions(pool):
 
 def test_collisions_are_turned_and_mirrored_evenly(pool):
     drawn = pool.draw(np.array([2000]), np.random.default_rng(1))
-    pick = (np.random.default_rng(1).random((2000, 3))[:, 0] * len(pool)).astype(int)
+    pick = (np.random.default_rng(1).random((2000, 4))[:, 0] * len(pool)).astype(int)
     sizes = np.diff(pool.starts)[pick]
     first = (np.cumsum(sizes) - sizes)[sizes > 0]  # the first particle of each collision
     before = pool.particles[pool.starts[pick[sizes > 0]]]
@@ -138,3 +138,17 @@ def test_a_cache_folder_that_cannot_be_written_costs_only_time(own_cache, monkey
         assert "set QGHELPERS_CACHE" in said
     assert len(made) == 2 * pileup.INTERACTIONS // pileup.BLOCK
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_collisions_are_spread_along_the_beam_each_as_a_whole(pool):
+    counts = np.array([1500, 1500])
+    drawn = pool.draw(counts, np.random.default_rng(2), 0.06)
+    flat = pool.draw(counts, np.random.default_rng(2))
+    np.testing.assert_array_equal(drawn.pt, flat.pt)
+    assert not flat.z.any()
+    pick = (np.random.default_rng(2).random((3000, 4))[:, 0] * len(pool)).astype(int)
+    sizes = np.diff(pool.starts)[pick]
+    places, found = np.unique(drawn.z, return_counts=True)
+    np.testing.assert_array_equal(np.sort(found), np.sort(sizes[sizes > 0]))
+    assert places.std() == pytest.approx(0.06, rel=0.05)
+    assert places.mean() == pytest.approx(0, abs=4 * 0.06 / np.sqrt(3000))

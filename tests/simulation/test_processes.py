@@ -13,7 +13,7 @@ from qghelpers.simulation.processes import PROCESSES
 SELECTION = {
     "qcd": [(GLUON, (90, 170), 0.5, 70, (21,)), (QUARK, (90, 170), 0.5, 70, (1, 2, 3))],
     "w": [(NEITHER, (200, 320), 0.8, 180, (24,))],
-    "top": [(NEITHER, (250, 337), 1.0, 200, (6,))],
+    "top": [(NEITHER, (350, 500), 1.0, 300, (6,))],
     "dark": [(NEITHER, None, 0.5, 70, (4900101,))],
 }
 HADRONIC = {"24:onMode = off", "24:onIfAny = 1 2 3 4 5"}
@@ -141,13 +141,15 @@ def event(parton: int, where, *others):
 @pytest.mark.parametrize("inside", [True, False])
 def test_jets_have_the_radius_of_their_process(name, parton, radius, inside):
     distance = radius + (-0.05 if inside else 0.05)
-    some = event(parton, (300, 0, 1), (250, 0, 1), (100, distance, 1))
+    some = event(parton, (400, 0, 1), (350, 0, 1), (100, distance, 1))
     process = PROCESSES[name]
     _, jet = selection.matched(ak.Array([some]), process.kinds[0], process)
-    assert jet["pt"][0] == pytest.approx(350 if inside else 250)
+    assert jet["pt"][0] == pytest.approx(450 if inside else 350)
 
 
-@pytest.mark.parametrize(("name", "parton", "least"), [("qcd", 21, 70), ("w", 24, 180)])
+@pytest.mark.parametrize(
+    ("name", "parton", "least"), [("qcd", 21, 70), ("w", 24, 180), ("top", 6, 300)]
+)
 def test_jets_have_at_least_the_momentum_of_their_process(name, parton, least):
     process = PROCESSES[name]
     for pt, found in ((least + 1, 1), (least - 1, 0)):

@@ -2,32 +2,29 @@
 
 import numpy as np
 import pytest
+from small import HERE, TOWER, particles
 
 from qghelpers.data.layout import GEV_PER_UNIT, PIXEL_WIDTH
+from qghelpers.simulation import images
 from qghelpers.simulation.detector import (
     Detector,
-    Particles,
+    convert,
     deposits,
-    jet_images,
     propagate,
-    read_out,
+    released,
     spread,
 )
+from qghelpers.simulation.images import jet_images, read_out
+from qghelpers.simulation.particles import Particles
 
 # showers without any width, so that each deposit is in one cell
-SHARP = {"ecal_radius": 1e-9, "hcal_radius": 1e-9, "spots": 1}
+SHARP = {"ecal_radius": 1e-9, "ecal_hadron_radius": 1e-9, "hcal_radius": 1e-9, "spots": 1}
+SHARP |= {"conversions": 0}
 NO_NOISE = {"ecal_noise": 0, "ecal_stochastic": 0, "ecal_constant": 0, "hcal_stochastic": 0}
 NO_NOISE |= {"hcal_constant": 0, "track_constant": 0, "track_slope": 0}
-NO_NOISE |= {"track_efficiency": 1, "track_efficiency_low": 1}
-TOWER = 5 * PIXEL_WIDTH
-HERE = TOWER / 2  # the middle of a tower, in eta and in phi
+NO_NOISE |= {"hadron_fluctuation": 0}
+NO_NOISE |= {"track_efficiency": 1, "track_efficiency_low": 1, "electron_efficiency": 1}
 MIDDLE = 62  # row and column of the pixel in the centre of an image
-
-
-def particles(pt, eta=HERE, phi=HERE, charge=0, pdg=22, event=0) -> Particles:
-    columns = np.broadcast_arrays(np.atleast_1d(event), pt, eta, phi, charge, pdg)
-    event, pt, eta, phi, charge, pdg = (np.array(column) for column in columns)
-    return Particles(event, pt * 1.0, eta * 1.0, phi * 1.0, pt * np.cosh(eta), charge, pdg)
 
 
 def anchored(some: Particles, eta: float = HERE) -> Particles:
@@ -39,9 +36,8 @@ def images_of(some: Particles, detector: Detector, eta=HERE, phi=HERE, seed=0) -
     """In GeV, `(events, 3, rows, columns)`."""
     n = some.event.max() + 1
     axis = np.full(n, eta), np.full(n, phi)
-    images, in_reach = jet_images(some, *axis, detector, np.random.default_rng(seed))
-    assert in_reach.all()
-    return GEV_PER_UNIT * images.astype(float).transpose(0, 3, 1, 2)
+    made, _ = jet_images(some, *axis, detector, np.random.default_rng(seed))
+    return GEV_PER_UNIT * made.astype(float).transpose(0, 3, 1, 2)
 
 
 def places(image: np.ndarray) -> list[tuple[int, int]]:
@@ -52,23 +48,30 @@ def places(image: np.ndarray) -> list[tuple[int, int]]:
 # --- tracks
 
 
-def spread_out(pt: float, step: int = 1, **columns) -> Particles:
+def spread_out(pt: float, step: int = 1, around: float = HERE, **columns) -> Particles:
     """A particle in each pixel of an image, or in each tower (a `step` of 5)."""
     phi_pixel = 2 * np.pi / 360
     places = np.arange(-60, 61, step)
     rows, columns_ = (grid.ravel() for grid in np.meshgrid(places, places))
-    eta, phi = HERE + rows * PIXEL_WIDTH, HERE + columns_ * phi_pixel
+    eta, phi = around + rows * PIXEL_WIDTH, HERE + columns_ * phi_pixel
     return particles(np.full(len(rows), pt), eta=eta, phi=phi, **columns)
 
 
+@pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize(
-    ("pt", "expected"), [(0.5, 0.70), (0.99, 0.70), (1.01, 0.95), (50, 0.95), (0.09, 0)]
+    ("pt", "barrel", "endcap"),
+    [(0.5, 0.70, 0.60), (0.99, 0.70, 0.60), (1.01, 0.95, 0.85), (50, 0.95, 0.85), (0.09, 0, 0)],
 )
-def test_tracks_are_found_as_often_as_the_card_says(pt, expected):
-    some = spread_out(pt, charge=-1, pdg=13)  # muons, which shift no image
-    tracks = images_of(anchored(some), Detector())[0, 0]
-    error = np.sqrt(max(expected * (1 - expected), 1e-9) / len(some))
-    assert (tracks > 0).sum() / len(some) == pytest.approx(expected, abs=4 * error)
+def test_tracks_are_found_as_often_as_the_card_says(pt, barrel, endcap, side):
+    """Up to 1.5 in |eta|, and beyond."""
+    axis = side * 14.5 * TOWER  # 1.26: an image up to 2.35
+    some = spread_out(pt, around=axis, charge=-1, pdg=13)  # muons, which shift no image
+    tracks = images_of(anchored(some, axis), Detector(), eta=axis)[0, 0]
+    rows = axis + (np.arange(125) - MIDDLE) * PIXEL_WIDTH
+    for inside, expected in ((np.abs(rows) < 1.49, barrel), (np.abs(rows) > 1.51, endcap)):
+        n = inside[2:-2].sum() * 121
+        error = np.sqrt(max(expected * (1 - expected), 1e-9) / n)
+        assert (tracks[inside] > 0).sum() / n == pytest.approx(expected, abs=4 * error)
 
 
 def test_tracks_end_where_the_tracker_does():
@@ -89,14 +92,20 @@ def _rng() -> np.random.Generator:
 
 
 @pytest.mark.parametrize("pt", [1.5, 10.0, 100.0, 1000.0])
-def test_track_momenta_are_smeared_as_the_card_says(pt):
-    some = spread_out(pt, charge=-1, pdg=13)
-    detector = Detector(**NO_NOISE | {"track_constant": 0.015, "track_slope": 2.5e-4})
-    found = images_of(anchored(some), detector)[0, 0]
+@pytest.mark.parametrize(
+    ("tower", "constant", "slope"), [(0.5, 0.015, 2.5e-4), (14.5, 0.025, 5.5e-4)]
+)
+def test_track_momenta_are_smeared_as_the_card_says(pt, tower, constant, slope):
+    """In the barrel, and beyond |eta| = 1.5."""
+    axis = tower * TOWER
+    some = spread_out(pt, around=axis, charge=-1, pdg=13)
+    card = {name: getattr(Detector(), name) for name in ("track_constant", "track_slope")}
+    found = images_of(anchored(some, axis), Detector(**NO_NOISE | card), eta=axis)[0, 0]
+    rows = axis + (np.arange(125) - MIDDLE) * PIXEL_WIDTH
+    found = found[np.abs(rows) > 1.51] if tower > 1 else found
     found = found[found > 0]
-    sigma = pt * np.hypot(0.015, 2.5e-4 * pt)
-    assert len(found) == len(some)
-    assert found.std() == pytest.approx(sigma, rel=0.04)
+    sigma = pt * np.hypot(constant, slope * pt)
+    assert found.std() == pytest.approx(sigma, rel=0.05)
     assert found.mean() == pytest.approx(pt, abs=4 * sigma / np.sqrt(len(found)))
 
 
@@ -132,14 +141,14 @@ def test_what_is_measured_and_not_what_was_there_has_to_pass_the_threshold():
     ("channel", "pdg", "step", "sigma"),
     [
         (1, 22, 1, lambda e: np.sqrt(0.028**2 * e + 0.04**2 + (0.003 * e) ** 2)),
-        (2, 130, 5, lambda e: np.sqrt(1.5**2 * e + (0.05 * e) ** 2)),
+        (2, 130, 5, lambda e: np.sqrt(1.153**2 * e + (0.055 * e) ** 2)),
     ],
 )
 def test_each_calorimeter_has_its_own_resolution(channel, pdg, step, sigma):
     """Cells of 200 GeV; an image may be centred on any of the towers, so some are outside."""
     some = spread_out(1.0, step, pdg=pdg)
     some = Particles(**vars(some) | {"energy": np.full(len(some), 200.0)})
-    detector = Detector(**SHARP, ecal_interactions=0, hadron_response=1)
+    detector = Detector(**SHARP, ecal_interactions=0, hcal_hadron_response=1)
     found = []
     for seed in range(1 if step == 1 else 8):
         image = images_of(some, detector, seed=seed)[0, channel]
@@ -167,13 +176,34 @@ def test_each_kind_deposits_where_it_should(pdg, charge, where):
 def test_hadrons_shower_early_as_often_as_the_material_says():
     n = 20_000
     pions = particles(np.full(n, 50.0), charge=1, pdg=211)
-    in_ecal, in_hcal = deposits(pions, Detector(), _rng())
+    alike = {"hadron_fluctuation": 0, "ecal_hadron_response": 0.3, "hcal_hadron_response": 0.3}
+    in_ecal, in_hcal = deposits(pions, Detector(**alike), _rng())
     early = in_ecal > 0
-    assert early.mean() == pytest.approx(1 - np.exp(-1.1), abs=0.015)
+    assert early.mean() == pytest.approx(1 - np.exp(-1.2), abs=0.015)
     total = in_ecal + in_hcal
     np.testing.assert_allclose(total, total[0])
-    share = in_ecal[early] / total[early]  # uniform between 0 and 1
-    np.testing.assert_allclose(np.quantile(share, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.02)
+    share = in_ecal[early] / total[early]  # u^0.6, with u uniform
+    levels = np.array([0.1, 0.5, 0.9])
+    np.testing.assert_allclose(np.quantile(share, levels), levels**0.6, atol=0.02)
+
+
+def test_the_electromagnetic_part_fluctuates_around_that_of_groom():
+    n, energy = 20_000, 50.0
+    pions = particles(np.full(n, energy / np.cosh(HERE)), charge=1, pdg=211)
+    nothing = {"ecal_interactions": 0, "hcal_hadron_response": 0}  # f alone is measured
+    _, found = deposits(pions, Detector(**nothing, hadron_fluctuation=0.2), _rng())
+    expected = 1 - energy ** (0.80 - 1)
+    assert found.mean() / energy == pytest.approx(expected, rel=0.01)
+    assert found.std() / found.mean() == pytest.approx(0.2, rel=0.03)
+    _, found = deposits(pions, Detector(**nothing, hadron_fluctuation=2), _rng())
+    assert found.min() == 0
+    assert found.max() == pytest.approx(energy)
+
+
+def test_each_calorimeter_has_its_own_response_to_hadrons():
+    pions = particles(np.full(2000, 0.5), charge=1, pdg=211)  # without an electromagnetic part
+    in_ecal, in_hcal = deposits(pions, Detector(), _rng())
+    np.testing.assert_allclose(in_ecal / 0.11 + in_hcal / 0.35, pions.energy)
 
 
 def test_showers_have_the_average_profile_of_grindhammer_and_peters():
@@ -204,6 +234,38 @@ def test_showers_keep_place_and_energy_together():
         np.testing.assert_allclose(energy[here], deposit / 5)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_photons_convert_as_often_as_asked_into_pairs_that_divide_their_energy(share):
+    n = 20_000
+    photons = particles(np.full(n, 10.0), event=np.arange(n))
+    others = particles([5.0] * 3, charge=1, pdg=np.array([211, -11, 2212]), event=7)
+    after = convert(Particles.join([photons, others]), share, _rng())
+    electrons = after[(np.abs(after.pdg) == 11) & (after.pt != 5)]
+    assert len(electrons) / 2 / n == pytest.approx(share, abs=0.015)
+    assert (electrons.charge == -np.sign(electrons.pdg)).all()
+    assert electrons.charge.sum() == 0
+    np.testing.assert_allclose(np.bincount(after.event, after.energy, n)[8:], photons.energy[8:])
+    np.testing.assert_allclose(electrons.energy, electrons.pt * np.cosh(HERE))
+    if share:
+        quantiles = np.quantile(electrons.pt, [0.1, 0.5, 0.9])
+        np.testing.assert_allclose(quantiles, [1, 5, 9], atol=0.2)
+    kept = after[after.pt == 5]
+    assert sorted(kept.pdg) == [-11, 211, 2212]
+
+
+def test_electrons_of_conversions_are_seldom_found_as_tracks():
+    some = spread_out(5.0, charge=1, pdg=-11)
+    tracks = images_of(anchored(some), Detector(conversions=0))[0, 0]
+    assert (tracks > 0).sum() / len(some) == pytest.approx(0.20, abs=0.015)
+
+
+@pytest.mark.parametrize(("pdg", "kept"), [(2112, 0.94), (-2212, -0.94), (3122, 0.94), (211, 0)])
+def test_baryons_keep_their_mass_and_antibaryons_give_it_twice(pdg, kept):
+    (energy,) = released(particles([3.0], pdg=pdg))
+    assert energy == pytest.approx(3 * np.cosh(HERE) - kept)
+    assert released(particles([0.5], pdg=2212)) == 0
+
+
 # --- where
 
 
@@ -220,7 +282,7 @@ def test_everything_lands_where_it_flies(row, column):
         charge=np.array([0, 1, 0, 0]),
         pdg=np.array([130, 13, 22, 130]),
     )
-    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hadron_response=1)
+    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hcal_hadron_response=1)
     tracks, ecal, hcal = images_of(some, detector)[0]
     assert places(tracks) == [(row, column)]
     assert places(ecal) == [(row, column)]
@@ -232,6 +294,76 @@ def test_everything_lands_where_it_flies(row, column):
     assert ecal.sum() == pytest.approx(200 * np.cosh(eta))
     inside = 5050 if tower == (0, 0) else 5000
     assert 25 * hcal[MIDDLE, MIDDLE] == pytest.approx(inside * np.cosh(HERE), rel=0.01)
+
+
+@pytest.mark.parametrize("z", [-0.1, 0.06])
+@pytest.mark.parametrize("eta", [HERE, -0.8, 1.9])
+def test_showers_are_where_a_collision_off_the_middle_sends_them(z, eta):
+    """Seen from the middle of the detector; tracks keep their direction."""
+    photon = particles([50.0], eta=eta, z=z)
+    (seen,), (phi,) = propagate(photon, Detector())
+    at_barrel = z + 1.29 * np.sinh(eta)
+    if abs(at_barrel) < 3.0:
+        expected = np.arcsinh(at_barrel / 1.29)
+    else:
+        expected = np.arcsinh(3.0 * np.sinh(eta) / (3.0 - z)) if eta > 0 else np.nan
+    assert seen == pytest.approx(expected)
+    assert phi == pytest.approx(HERE)
+    (deep,), _ = propagate(photon, Detector(), Detector().hcal_surface)
+    assert abs(deep - eta) < abs(seen - eta)  # the further out, the less it matters
+
+
+def test_tracks_do_not_follow_the_vertex():
+    some = particles([300.0, 200.0], charge=np.array([0, 1]), pdg=np.array([22, 13]), z=0.1)
+    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0)
+    tracks, ecal, _ = images_of(anchored(some), detector)[0]
+    assert places(tracks) == [(0, 0)]
+    assert places(ecal)[0][0] == pytest.approx(0.1 / 1.29 / PIXEL_WIDTH, abs=1)
+
+
+def test_hadrons_are_bent_further_on_their_way_to_hcal():
+    """Until they would turn back: the outermost point is where they are."""
+    for pt in (1.0, 2.0, 10.0):
+        pion, radius = particles([pt], charge=1, pdg=211), pt / (0.3 * 3.8)
+        for surface in ((1.29, 3.0), (1.95, 4.1)):
+            _, (phi,) = propagate(pion, Detector(), surface)
+            reached = min(surface[0], 2 * radius)
+            assert phi - HERE == pytest.approx(-np.arcsin(reached / 2 / radius))
+
+
+@pytest.mark.parametrize("charge", [-1, 1])
+def test_the_tower_of_a_charged_hadron_is_where_its_path_ends(charge):
+    """The image is centred there, and its track is where it set out: 14 pixels away, not 8."""
+    pion = particles([5.0], charge=charge, pdg=211 * charge)
+    detector = Detector(**NO_NOISE | SHARP, ecal_interactions=0, hcal_hadron_response=1)
+    tracks, _, hcal = images_of(pion, detector)[0]
+    bend = np.arcsin(2.2 / 2 / (5.0 / (0.3 * 3.8)))
+    ((row, column),) = places(tracks)
+    assert hcal[MIDDLE, MIDDLE] > 0
+    assert abs(row) <= 2
+    assert charge * column == pytest.approx(bend / (2 * np.pi / 360), abs=3)
+
+
+def test_hadrons_shower_wider_in_ecal_than_electrons_and_photons(monkeypatch):
+    asked = []
+
+    def noting(eta, phi, energy, radius, *rest):
+        asked.append(np.broadcast_to(radius, len(energy)).tolist())
+        return spread(eta, phi, energy, radius, *rest)
+
+    monkeypatch.setattr(images, "spread", noting)
+    some = particles([20.0, 20.0, 20.0], pdg=np.array([22, 11, 130]))
+    images_of(some, Detector(conversions=0, ecal_interactions=50))
+    in_hcal, in_ecal = asked
+    assert in_hcal == [0.0135]
+    assert in_ecal == [0.0045, 0.0045, 0.03]
+
+
+def test_without_a_lit_tower_there_is_no_centre():
+    some = Particles.join([particles([50.0]), particles([50.0], pdg=130, event=1)])
+    axis = np.full(2, HERE)
+    _, has_centre = jet_images(some, axis, axis, Detector(ecal_interactions=0), _rng())
+    assert has_centre.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("charge", [-1, 1])
@@ -371,8 +503,8 @@ def test_barrel_and_endcap_have_their_thresholds_on_both_sides(side, eta, lit):
     some = particles([0.25 / np.cosh(eta)], eta=side * eta)
     detector = Detector(**NO_NOISE | SHARP)
     axis = np.array([side * 1.3]), np.array([HERE])
-    images, _ = jet_images(some, *axis, detector, _rng())
-    assert images[0, ..., 1].any() == lit
+    made, _ = jet_images(some, *axis, detector, _rng())
+    assert made[0, ..., 1].any() == lit
 
 
 def test_the_table_of_the_detector_is_that_of_its_sources():
@@ -383,18 +515,20 @@ def test_the_table_of_the_detector_is_that_of_its_sources():
         "radius": 1.29,
         "half_length": 3.0,
         "track_pt_min": 0.1,
-        "track_efficiency_low": 0.70,
-        "track_efficiency": 0.95,
+        "vertex_spread": 0.0616,
+        "track_barrel": 1.5,
+        "track_efficiency_low": (0.70, 0.60),
+        "track_efficiency": (0.95, 0.85),
         "track_eta_max": 2.5,
-        "track_constant": 0.015,
-        "track_slope": 2.5e-4,
+        "track_constant": (0.015, 0.025),
+        "track_slope": (2.5e-4, 5.5e-4),
         "ecal_stochastic": 0.028,
         "ecal_noise": 0.04,
         "ecal_constant": 0.003,
         "endcap_threshold": 0.3,
-        "hcal_stochastic": 1.50,
-        "hcal_constant": 0.05,
-        "ecal_interactions": 1.1,
-        "hadron_k": 0.85,
+        "hcal_stochastic": 1.153,
+        "hcal_constant": 0.055,
+        "hadron_k": 0.80,
+        "conversions": 0.45,
     }
     assert {name: table[name] for name in cited} == cited

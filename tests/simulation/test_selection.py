@@ -134,8 +134,8 @@ def test_twins_stay_together_and_have_numbers_of_their_own_file(tmp_path, jets):
 
 
 def test_mismeasured_tracks_are_as_rare_as_asked_and_tens_of_tev(tmp_path):
-    plain = made(tmp_path / "plain", jets=60, seed=8)
-    wild = made(tmp_path / "wild", jets=60, seed=8, detector=Detector(track_mismeasured=0.01))
+    plain = made(tmp_path / "plain", jets=240, seed=8)
+    wild = made(tmp_path / "wild", jets=240, seed=8, detector=Detector(track_mismeasured=0.01))
     tracks = wild["X_jets"][..., 0]
     count = (tracks > 9).sum()  # above 900 GeV
     expected = 0.01 * (plain["X_jets"][..., 0] > 0).sum()

@@ -14,7 +14,7 @@ import torch
 from small import FLOAT32, same, small_vae, weights
 
 import qghelpers as qg
-from qghelpers.analysis.evaluation import evaluate
+from qghelpers.evaluation.table import evaluate
 from qghelpers.training import owners, runs
 
 

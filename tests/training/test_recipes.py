@@ -7,7 +7,7 @@ import qghelpers as qg
 from qghelpers.networks import base
 from qghelpers.networks.pca import PCAVAE
 from qghelpers.networks.sparse_vae import SparseVAE
-from qghelpers.networks.unet import MaskedUNet
+from qghelpers.networks.unet import BalancedUNet, MaskedUNet
 from qghelpers.training import recipes
 
 FAST_UNET = qg.Recipe("AdamW", 5e-3, "one-cycle", 5, 32, weight_decay=1e-4, lr_min=0)
@@ -17,7 +17,7 @@ TABLE = {
         qg.UNetAutoencoder,
         qg.Recipe("AdamW", 1e-4, "cosine", 30, 128, 1e-4, 5e-6),
     ),
-    ("unet", "fast"): (qg.UNetAutoencoder, FAST_UNET),
+    ("unet", "fast"): (BalancedUNet, FAST_UNET),
     ("unet", "masked"): (MaskedUNet, FAST_UNET),
     ("vae", "reference"): (qg.VAE, qg.Recipe("Adam", 1e-3, "plateau", 30, 128, 0.0, 0.0)),
     ("vae", "fast"): (PCAVAE, FAST_VAE),
@@ -119,7 +119,7 @@ def test_a_run_is_called_by_what_the_command_line_was_given(network, recipe, nam
         ("masked-unet", FAST_UNET),
         ("pca-vae", FAST_VAE),
         ("sparse-vae", FAST_VAE),
-        ("vae", None),
+        ("vae", FAST_VAE),
         ("mine", None),
     ],
 )

@@ -1,0 +1,79 @@
+"""What becomes of single pixels: which ones a reconstruction loses, how lit ones lie together.
+
+Averages over an image do not see these: a network that returns nothing on every fourth pixel, or
+draws lit pixels one by one where a detector has clusters, can have a small mean error.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from qghelpers.analysis.observables import lit
+from qghelpers.data.layout import GEV_PER_UNIT
+
+BRIGHT = 0.5  # GeV a pixel; in HCAL, where a pixel is a 25th of a tower, 12.5 GeV a tower
+ENERGIES = (0.5, 1.0, 3.0, 10.0)  # GeV, lower edges; the last class has no upper one
+STRIDE = 2  # of the steps down and up in most networks
+
+__all__ = ["BRIGHT", "ENERGIES", "STRIDE", "clusters", "lost_by_energy", "lost_by_place"]
+__dir__ = __all__.copy  # these names alone are offered by <Tab>
+
+
+def _bright_and_lost(images: Tensor, reconstruction: Tensor) -> Tensor:
+    """Whether a pixel is above `BRIGHT`, and whether such a one is not lit: `(2, n, 3, H, W)`."""
+    bright = images * GEV_PER_UNIT > BRIGHT
+    return torch.stack([bright, bright & ~lit(reconstruction)])
+
+
+def lost_by_place(
+    images: Tensor, reconstruction: Tensor, stride: int = STRIDE
+) -> tuple[Tensor, Tensor]:
+    """Bright pixels and lost ones, by row and column modulo `stride`.
+
+    A convolution of this stride may treat these places of the grid differently.
+
+    Args:
+        images, reconstruction: in GeV/100, with shape `(n, 3, H, W)`.
+        stride: of the network's last step up.
+
+    Returns:
+        Numbers of pixels above `BRIGHT` in the original, and of those among them that are not lit
+        in the reconstruction, with shape `(n, 3, stride, stride)` each.
+    """
+    counted = _bright_and_lost(images, reconstruction)
+    rows = [
+        torch.stack([counted[..., i::stride, j::stride].sum(dim=(-2, -1)) for j in range(stride)])
+        for i in range(stride)
+    ]
+    bright, lost = torch.stack(rows).permute(2, 3, 4, 0, 1)
+    return bright, lost
+
+
+def lost_by_energy(images: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
+    """As `lost_by_place`, by the pixel's energy: with shape `(n, 3, len(ENERGIES))` each."""
+    edges = torch.tensor(ENERGIES).to(images)
+    step = torch.bucketize((images * GEV_PER_UNIT).contiguous(), edges)  # 0 is below all
+    counted = _bright_and_lost(images, reconstruction)
+    classes = [(counted & (step == k + 1)).sum(dim=(-2, -1)) for k in range(len(ENERGIES))]
+    bright, lost = torch.stack(classes, dim=-1)
+    return bright, lost
+
+
+def clusters(images: Tensor) -> dict[str, Tensor]:
+    """How lit pixels lie together, among the eight around each.
+
+    Args:
+        images: in GeV/100, with shape `(n, 3, H, W)`.
+
+    Returns:
+        For each image and channel, with shape `(n, 3)`: the number of `lit` pixels, the sum over
+        them of their lit `neighbours`, and how many of them are `isolated`, without any.
+    """
+    pixels = lit(images).float()
+    kernel = pixels.new_ones(3, 1, 3, 3)
+    around = F.conv2d(pixels, kernel, padding=1, groups=3) - pixels
+    return {
+        "lit": pixels.sum(dim=(2, 3)),
+        "neighbours": (pixels * around).sum(dim=(2, 3)),
+        "isolated": (pixels * (around < 0.5)).sum(dim=(2, 3)),
+    }

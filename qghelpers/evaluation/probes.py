@@ -1,0 +1,94 @@
+"""What does a code know of quark and gluon? Three probes, beside a ceiling and a floor.
+
+The ceiling is a supervised network on the images; the floor is the code of the same network before
+its training. Plain observables stand beside them.
+"""
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from qghelpers.analysis import latent, metrics
+from qghelpers.analysis import observables as physics
+from qghelpers.data.jets import JetImages
+from qghelpers.evaluation import tagger
+from qghelpers.networks import base
+from qghelpers.networks.base import JetAutoencoder
+
+JETS = 20_000  # to fit on, at most
+NEIGHBOURS = 100
+PROBES = {
+    "linear": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+    "neighbours": lambda: make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS)),
+    "trees": lambda: HistGradientBoostingClassifier(
+        max_iter=150, learning_rate=0.05, random_state=0
+    ),
+}
+
+
+def probed(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Areas under the ROC curve, `AUC linear`, `AUC neighbours` and `AUC trees`, on test jets.
+
+    Args:
+        train, test: frozen features with shapes `(n, k)` and `(m, k)`; n is at least
+            `NEIGHBOURS`.
+        labels, truth: 0 or 1, of the training and of the test jets.
+    """
+    row = {}
+    for name, probe in PROBES.items():
+        score = probe().fit(train, labels).predict_proba(test)[:, 1]
+        row[f"AUC {name}"] = metrics.auc(score[truth == 0], score[truth == 1])
+    return row
+
+
+def rows(
+    models: dict[str, JetAutoencoder], train: JetImages, test: JetImages, seed: int = 0
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """The probes of each network's code, and what a tagger still finds in its reconstructions.
+
+    Args:
+        models: by name; those with a code.
+        train: jets to fit probes and tagger on; only labelled ones, and `JETS` at most, are used.
+        test: held-out jets; only labelled ones are used.
+        seed: of the tagger and of untrained networks.
+
+    Returns:
+        A row for each model, for one `untrained` of the last model's kind, for the `observables`,
+        and for the `tagger`. `AUC tagger` is that of the frozen tagger on sharp reconstructions;
+        in the row `tagger`, on the originals.
+    """
+    train, test = (jets[jets.labels >= 0] for jets in (train, test))
+    train = train.sample(JETS, seed)
+    judge = tagger.train(train.images, train.labels, seed=seed)
+
+    def tagged(images) -> tuple[float, float]:
+        score = tagger.scores(judge, images, len(test))
+        return metrics.auc(score[test.labels == 0], score[test.labels == 1])
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        last = list(models.values())[-1]
+        fresh = base.rebuild(base.description(last))
+        fresh.scaling.load_state_dict(last.scaling.state_dict())
+    table = {}
+    for name, model in (models | {"untrained": fresh}).items():
+        codes = (latent.encode(model, jets) for jets in (train, test))
+        table[name] = _row(*codes, train, test)
+        if name != "untrained":
+            table[name]["AUC tagger"] = tagged(
+                lambda which, model=model: metrics.reconstruct(model, test.images(which), True)
+            )
+    features = (np.stack(list(physics.of_jets(jets).values()), axis=1) for jets in (train, test))
+    table["observables"] = _row(*features, train, test)
+    table["tagger"] = {"AUC tagger": tagged(test.images)}
+    return table
+
+
+def _row(fitted: np.ndarray, judged: np.ndarray, train: JetImages, test: JetImages):
+    return probed(fitted, train.labels, judged, test.labels)

@@ -1,0 +1,112 @@
+"""What a code knows: fitted on training jets alone, judged on others, beside ceiling and floor."""
+
+import numpy as np
+import pytest
+import torch
+from small import SmallVAE, small_vae
+
+import qghelpers as qg
+from qghelpers.analysis import metrics, observables
+from qghelpers.evaluation import probes, tagger
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """For speed: what the bootstrap does is tested elsewhere."""
+    monkeypatch.setattr(metrics, "RESAMPLES", 10)
+    monkeypatch.setattr(probes, "NEIGHBOURS", 15)
+
+
+def test_each_probe_finds_what_it_can():
+    rng = np.random.default_rng(0)
+    features, labels = rng.standard_normal((1200, 2)), rng.integers(0, 2, 1200)
+    shifted = features + 1.5 * labels[:, None] * [1, 0]
+    ring = features * np.where(labels, 3, 1)[:, None]
+    for given, linear_sees in ((shifted, True), (ring, False)):
+        row = probes.probed(given[:800], labels[:800], given[800:], labels[800:])
+        assert list(row) == ["AUC linear", "AUC neighbours", "AUC trees"]
+        assert (row["AUC linear"][0] > 0.75) is linear_sees
+        assert row["AUC neighbours"][0] > 0.75
+        assert row["AUC trees"][0] > 0.75
+        assert 0 < row["AUC trees"][1] < 0.05
+
+
+def test_a_probe_is_judged_on_jets_that_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    features, labels = rng.standard_normal((600, 30)), rng.integers(0, 2, 600)
+    row = probes.probed(features[:300], labels[:300], features[300:], labels[300:])
+    assert all(abs(area - 0.5) < 0.12 for area, _ in row.values())
+
+
+class Knows(SmallVAE):
+    """Its code holds the label, written into a corner of the image; trained or not, as told."""
+
+    told = False
+
+    def encode(self, images):
+        code = super().encode(images)
+        return code + 100 * images[:, 0, :1, 0] if self.told else 0 * code
+
+
+def test_rows_have_their_floor_ceiling_and_judge(jets, monkeypatch):
+    """The judge says who is quark by the corner; the reconstruction of one network keeps it."""
+    seen = []
+
+    def train(images, labels, seed):
+        seen.append(len(labels))
+        return "judge"
+
+    def scores(judge, images, count):
+        assert judge == "judge"
+        return images(np.arange(count))[:, 0, 0, 0].numpy()
+
+    monkeypatch.setattr(tagger, "train", train)
+    monkeypatch.setattr(tagger, "scores", scores)
+    monkeypatch.setattr(
+        qg.JetImages, "images", _with_label_in_a_corner(qg.JetImages.images), raising=True
+    )
+    model = Knows()
+    model.told = True
+    model.sharp = lambda images: images
+    blind = small_vae()
+    blind.sharp = torch.zeros_like
+    train_jets, test = jets[:300], jets[300:]
+    table = probes.rows({"blind": blind, "knows": model}, train_jets, test)
+    assert list(table) == ["blind", "knows", "untrained", "observables", "tagger"]
+    assert table["knows"]["AUC linear"][0] > 0.99
+    assert table["untrained"]["AUC linear"][0] == pytest.approx(0.5, abs=0.01)
+    assert "AUC tagger" not in table["untrained"]
+    assert table["knows"]["AUC tagger"][0] == table["tagger"]["AUC tagger"][0] == 1
+    assert table["blind"]["AUC tagger"][0] == 0.5
+    features = [np.stack(list(observables.of_jets(j).values()), axis=1) for j in (train_jets, test)]
+    own = probes.probed(features[0], train_jets.labels, features[1], test.labels)
+    assert table["observables"] == own
+    assert seen == [300]
+
+
+def _with_label_in_a_corner(images):
+    def marked(self, which=slice(None)):
+        made = images(self, which)
+        made[:, 0, 0, 0] = torch.from_numpy(self[which].labels).float()
+        return made
+
+    return marked
+
+
+def test_only_labelled_jets_and_at_most_so_many_are_asked(jets, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        tagger, "train", lambda images, labels, seed: asked.setdefault("train", labels)
+    )
+    monkeypatch.setattr(
+        tagger, "scores", lambda judge, images, count: np.arange(count, dtype=float)
+    )
+    monkeypatch.setattr(probes, "JETS", 100)
+    labels = jets.labels.copy()
+    labels[::3] = -1
+    some = qg.JetImages(
+        jets._images, jets._rows, labels, jets.pt, jets.mass, jets.process, jets.twin
+    )
+    probes.rows({"small": small_vae()}, some[:300], some[300:])
+    assert len(asked["train"]) == 100
+    assert set(asked["train"]) == {0, 1}
