@@ -33,9 +33,9 @@ def test_the_jets_that_a_network_has_seen_are_as_many_as_its_card_says(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets, monkeypatch):
-    """Within four times the uncertainty that so few jets have, by their own scatter or the card's.
+    """Within four times the uncertainty that so few jets have.
 
-    Of a rare kind of pixel there may be none that scatters.
+    Of lost pixels there may be too few to scatter: then it is the card's, scaled.
     """
     monkeypatch.setattr(metrics, "RESAMPLES", 50)
     model, card = qg.load_pretrained(name), qg.pretrained_card(name)
@@ -46,8 +46,8 @@ def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets, monkeypatch):
         assert here["parameters"] == tuple(row["parameters"])
         for column, (value, error) in here.items():
             if not column.startswith(("W1 ", "parameters")):
-                expected = row[column][1] * (card["test_jets"] / len(jets)) ** 0.5
-                error = max(error, expected)
+                if column.startswith("lost "):
+                    error = max(error, row[column][1] * (card["test_jets"] / len(jets)) ** 0.5)
                 assert abs(value - row[column][0]) <= 4 * error + row[column][1] + 1e-6, column
 
 
@@ -59,8 +59,12 @@ def test_the_vae_beats_pca_and_uses_its_latent_space(jets):
     assert sum(own[name][0] < pca[name][0] for name in asked) >= 6
     assert latent.active_dimensions(latent.encode(model, jets)).mean() >= 0.9
     here = {"pca": baselines.pca(model.scaling, jets[:200], model.latent_dim), "vae": model}
-    table = metrics.compare(here, model.scaling, jets[200:])
-    assert table["vae"]["MSE"][0] < table["pca"]["MSE"][0]
+    errors = {
+        name: metrics.errors(one, model.scaling, jets[200:])["MSE"].sum(axis=1)
+        for name, one in here.items()
+    }
+    gain = errors["pca"] - errors["vae"]
+    assert gain.mean() > 3 * gain.std() / len(gain) ** 0.5
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +105,13 @@ def test_no_phase_of_the_pixel_grid_loses_its_lit_pixels(name, jets):
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-masked"])
-def test_the_unet_reaches_what_was_asked_of_it(name):
+def test_the_unet_reaches_what_was_asked_of_it(name, jets):
     card = qg.pretrained_card(name)
     own = card["results"][f"unet ({card['recipe_name']})"]
     assert own["L1"][0] + 3 * own["L1"][1] < 0.15
-    assert own["L1 Tracks"][0] + 3 * own["L1 Tracks"][1] < 0.2
+    for channel in jets.channels:
+        value, error = own[f"L1 {channel}"]
+        assert value + 3 * error < 0.2
 
 
 def test_the_unet_owes_its_pixels_to_one_skip(jets):

@@ -81,6 +81,7 @@ def ship(
 
 
 def _of_jets(row: dict) -> dict:
+    """A row of the table, without the time that is of a machine."""
     return {name: value for name, value in row.items() if name != "seconds to train"}
 
 
