@@ -28,7 +28,7 @@ if not WORKER:
 else:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = Path(os.environ["QGHELPERS_HOME"])
-os.environ["QGHELPERS_EPOCHS"] = "6"
+os.environ["QGHELPERS_EPOCHS"] = "15"
 # kernels and other processes test this checkout, too, whatever is installed
 PATHS = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)

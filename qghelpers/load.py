@@ -22,6 +22,7 @@ __all__ = ["SAMPLE_FILE", "home", "load_jets"]
 
 SAMPLE_FILE = "simulated_jets.hdf5"
 SAMPLE_JETS = 2000
+PACKAGED = Path(__file__).parent / "simulation" / "samples"  # where Pythia8 cannot be installed
 JETS_TO_CHECK = 100  # random jets from which the order of the channels is checked
 JETS_TO_COUNT = 1000  # random jets whose lit pixels are counted, to check the labels
 MIN_JETS_TO_COUNT = 20  # of each label
@@ -236,14 +237,25 @@ def _warn_of_labels(jets: JetImages) -> None:
 
 
 def _default_file() -> Path:
-    """The public file if it is there, else the sample, which is simulated the first time."""
+    """The public file if it is there, else the sample, which is simulated the first time.
+
+    Where Pythia8 is not installed, it is the smaller sample that comes with the package.
+    """
     folder = home() / "data"
     sample = folder / SAMPLE_FILE
     if (public := finding.public_file(folder, home(), Path())) is not None:
         return public
     if sample.is_file():
         return sample
-    from qghelpers.simulation.simulate import simulate  # only here: it needs Pythia8
+    from qghelpers.simulation import pythia  # only here: few need it, and it takes its time
+
+    if not pythia.installed():
+        tqdm.write(
+            f"{layout.PUBLIC_FILE} is not in {folder.name}/, and Pythia8 is not installed, so the "
+            "small sample that comes with the package is opened"
+        )
+        return PACKAGED / "qcd.hdf5"
+    from qghelpers.simulation.simulate import simulate
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

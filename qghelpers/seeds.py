@@ -15,5 +15,7 @@ class Seed(IntEnum):
     CARDS = 777  # held-out jets, on which the cards of the shipped networks say how good they are
     SHIPPED = 2026  # that the shipped networks were trained on
     FIDELITY = 31337  # `benchmark fidelity`
+    PACKAGED = 141421  # the small files that come with the package
     DETECTOR = 161803  # to which the detector's parameters were fitted
+    MATCHED = 173205  # of these, qcd jets with the momenta of others
     SAMPLE = 271828  # the default sample of the notebooks

@@ -17,6 +17,9 @@ from qghelpers import load as loading
 from qghelpers.data import hdf5
 from qghelpers.data.layout import PUBLIC_FILE
 from qghelpers.seeds import Seed
+from qghelpers.simulation.processes import PROCESSES
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -53,6 +56,28 @@ def test_the_sample_is_2000_jets_of_a_seed_of_its_own(home, monkeypatch, capfd):
     assert asked == [(home / "data" / "simulated_jets.hdf5", 2000, Seed.SAMPLE)]
     said = capfd.readouterr().out
     assert f"{PUBLIC_FILE} is not in data/, so 2000 jets are simulated there into sim" in said
+
+
+def test_without_pythia_the_sample_of_the_package_is_opened(home, monkeypatch, capfd):
+    monkeypatch.setattr("qghelpers.simulation.pythia.pythia8mc", None)
+    jets = qg.load_jets()
+    assert (len(jets.quarks), len(jets.gluons)) == (250, 250)
+    assert "Pythia8 is not installed, so the small sample" in capfd.readouterr().out
+    few(loading.PACKAGED / "qcd.hdf5", home / "data" / loading.SAMPLE_FILE, 20)
+    assert len(qg.load_jets()) == 20
+
+
+def test_the_package_has_a_few_jets_of_each_process_and_ordinary_ones_like_them():
+    files = {path.stem: path for path in loading.PACKAGED.glob("*.hdf5")}
+    others = [name for name in PROCESSES if name != "qcd"]
+    assert set(files) == {"qcd", *others, *(f"qcd_like_{name}" for name in others)}
+    assert sum(path.stat().st_size for path in files.values()) < 5e6
+    assert (ROOT / h5py.File(files["qcd"]).attrs["command"].removeprefix("python ")).is_file()
+    for name in others:
+        jets, like = qg.load_jets(files[name]), qg.load_jets(files[f"qcd_like_{name}"])
+        assert set(jets.process) == {name}
+        assert set(like.process) == {"qcd"}
+        np.testing.assert_allclose(np.sort(like.pt), np.sort(jets.pt), rtol=0.04)
 
 
 def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch, tmp_path):

@@ -25,7 +25,8 @@ def pretrained_card(name: str) -> dict[str, Any]:
     Returns:
         `network`, `class` and `arguments`; the `recipe`, `seed` and `epochs` of its training; the
         `data`, with the numbers of training and validation jets; the `commands` that made all
-        of it; `results`, the table of `qghelpers.metrics.compare` on `test_jets` other jets.
+        of it; `results`, the table of `evaluate` on `test_jets` other jets; `notes` on what else
+        was measured, or tried in vain.
 
     Raises:
         ValueError: there is no such network.
@@ -45,7 +46,7 @@ def _file_name(name: str) -> str:
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:
     """The shipped "vae", "unet" or "unet-masked", trained on simulated jets, ready to evaluate.
 
-    The last has learnt to complete jets of which nine tenths are hidden (recipe "masked").
+    The last was shown parts of jets, of which up to nine tenths were hidden (recipe "masked").
 
     Raises:
         ValueError: there is no such network.

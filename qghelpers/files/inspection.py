@@ -26,10 +26,11 @@ def inspect(path: str | Path) -> str:
     Raises:
         qghelpers.DataError: the file cannot be used at all.
     """
+    path = Path(path).expanduser()
     with hdf5.open_file(path) as file:
         labels, pt, mass, process, _ = hdf5.columns(file)
         images = cache.open_images(file["X_jets"])
-        lines = _datasets(file, Path(path), images)
+        lines = _datasets(file, path, images)
     known = bool(np.isfinite(pt).all())
     lit, total, largest, strange = _statistics(images, pt.max() if known else layout.PUBLIC_PT[1])
     columns = {"pt": pt, "m0": mass, "y": labels, "lit pixels": lit.sum(axis=1)}

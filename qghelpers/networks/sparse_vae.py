@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qghelpers.data.jets import JetImages
 
 WEIGHT_OF_ENERGY = 0.5  # of what the code is asked for, beside the likelihood of the pixels
+AT_ONCE = 16  # images that are drawn: as many as a processor keeps close at hand
 WEIGHT_OF_PROFILE = 20.0  # with 1 it is hardly learnt: thousands of pixels outweigh 79 sums
 
 
@@ -177,14 +178,21 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         """Images drawn from their codes in GeV/100, the same one each time for the same image."""
         place = torch.arange(1, images[0].numel() + 1, device=images.device)
         seeds = ((images != 0).flatten(1) * place.square()).sum(dim=1)
-        return self._drawn(self.encode(images), Noise(seeds))
+        return self._drawn(self.encode(images), seeds)
 
     def _image(self, z: Tensor) -> Tensor:
         seeds = torch.randint(2**62, (len(z),))
-        return self._drawn(z, Noise(seeds))
+        return self._drawn(z, seeds)
 
-    def _drawn(self, z: Tensor, noise: Noise) -> Tensor:
-        return self.passes.sample(self.features(z), self.to_profile(z), noise)
+    def _drawn(self, z: Tensor, seeds: Tensor) -> Tensor:
+        """Images in GeV/100 of codes `(n, latent_dim)`, and a seed for each, `(n,)`."""
+        parts = zip(z.split(AT_ONCE), seeds.split(AT_ONCE), strict=True)
+        return torch.cat(
+            [
+                self.passes.sample(self.features(some), self.to_profile(some), Noise(own))
+                for some, own in parts
+            ]
+        )
 
 
 def to_pixels(width: int) -> nn.Sequential:

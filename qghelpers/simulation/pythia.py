@@ -21,6 +21,7 @@ __all__ = [
     "eta",
     "flat",
     "hard_collisions",
+    "installed",
     "minimum_bias",
     "outgoing",
     "phi",
@@ -48,9 +49,14 @@ FAST_SHOWER_SETTINGS = (  # for hard collisions, of which every jet needs a new 
 MINIMUM_BIAS = ("SoftQCD:inelastic = on",)  # for pile-up
 
 
+def installed() -> bool:
+    """Whether jets can be simulated here."""
+    return pythia8mc is not None
+
+
 def require() -> None:
     """Raise an ImportError that says what to do if Pythia8 is not installed."""
-    if pythia8mc is None:
+    if not installed():
         raise ImportError(
             "simulation needs pythia8mc, fastjet and awkward; Pythia8 has wheels for Python 3.11 "
             "to 3.13 on Linux (x86-64, WSL too) and macOS 15 (arm64): simulate there, copy the file"

@@ -2,11 +2,13 @@
 
     python tests/benchmarks/ship.py RUN NAME --data FILE.hdf5 --commands "first" "second"
 
-The commands that made data, run and metrics go into the card, in order.
+The commands that made data, run and metrics go into the card, in order. So do notes: what else was
+measured or tried. The seconds that a training took are left out; they are those of a machine.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ def ship(
     commands: list[str],
     name: str,
     folder: Path = WEIGHTS,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write the weights of a run, their card, and the numbers of the jets that it has seen.
 
@@ -37,6 +40,7 @@ def ship(
         commands: that made data, run and metrics, in order; they go into the card.
         name: for `load_pretrained`.
         folder: where to put the three files.
+        notes: sentences about what else was measured or tried, for the card.
 
     Returns:
         The card's path.
@@ -57,8 +61,9 @@ def ship(
         "data": {part: config[part]["jets"] for part in ("train", "validation")},
         "epochs": len(runs.read_history(run)),
         "commands": commands,
+        "notes": list(notes),
         "test_jets": metrics["test_jets"],
-        "results": metrics["table"],
+        "results": {name: _of_jets(row) for name, row in metrics["table"].items()},
     }
     folder.mkdir(exist_ok=True)
     model = runs.load_run(run)
@@ -75,18 +80,24 @@ def ship(
     return path
 
 
+def _of_jets(row: dict) -> dict:
+    """A row of the table, without the time that is of a machine."""
+    return {name: value for name, value in row.items() if name != "seconds to train"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--commands", nargs="+", required=True)
+    parser.add_argument("--notes", nargs="*", default=())
     args = parser.parse_args()
     jets = qg.load_jets(args.data)
     config = runs.read_config(args.run)
     seed = config["seed"]
     train, validation, _ = jets.sample(config.get("limit"), seed).split(seed=seed)
-    print(ship(args.run, train, validation, args.commands, args.name))
+    print(ship(args.run, train, validation, args.commands, args.name, notes=args.notes))
 
 
 if __name__ == "__main__":

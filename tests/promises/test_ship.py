@@ -23,19 +23,22 @@ def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
     qg.fit(model, train, validation, recipe, out=tmp_path / "run", recipe_name="mine")
     with pytest.raises(qg.DataError, match="is not evaluated: run"):
         shipping.ship(tmp_path / "run", train, validation, [], "small")
-    table = {"all-zero image": {"MSE": (1.0, 0.0)}}
+    table = {"all-zero image": {"MSE": (1.0, 0.0), "seconds to train": (3.0, 0.0)}}
     runs.write_json(tmp_path / "run" / "metrics.json", {"test_jets": 40, "table": table})
     for parts in ((train, test), (test, validation)):
         with pytest.raises(qg.DataError, match="run was trained on other jets"):
             shipping.ship(tmp_path / "run", *parts, [], "small", tmp_path / "none")
     assert not (tmp_path / "none").exists()
     folder = tmp_path / "weights"
-    shipping.ship(tmp_path / "run", train, validation, ["a command"], "small", folder)
+    shipping.ship(
+        tmp_path / "run", train, validation, ["a command"], "small", folder, ["also tried"]
+    )
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
     card = qg.pretrained_card("small")
     assert card["data"] == {"train": 320, "validation": 40}
     assert (card["epochs"], card["commands"], card["test_jets"]) == (1, ["a command"], 40)
     assert card["results"] == {"all-zero image": {"MSE": [1.0, 0.0]}}
+    assert card["notes"] == ["also tried"]
     back = qg.load_pretrained("small")
     images = test.images(slice(0, 2))
     model.to(memory_format=torch.contiguous_format)  # as loaded: the layout decides the rounding

@@ -482,6 +482,7 @@ def test_paths_as_people_give_them(sample_file, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(sample_file.parent))
     for path in (f"~/{sample_file.name}", str(sample_file).encode(), Path("~") / sample_file.name):
         assert len(load_jets(path)) == 400
+    assert main(["inspect", f"~/{sample_file.name}"]) == 0  # as where no shell replaces the ~
     with h5py.File(sample_file) as file, sample_file.open("rb") as opened:
         for handle in (file, opened, file["X_jets"]):
             with pytest.raises(TypeError, match="opens the file by itself: give its path"):
