@@ -14,6 +14,10 @@ from .analysis.tables import Table as Table
 from .data import layout as layout
 from .data.hdf5 import DataError as DataError
 from .data.jets import JetImages as JetImages
+from .explorers import explore as explore
+from .explorers import explore_reconstructions as explore_reconstructions
+from .explorers import explore_threshold as explore_threshold
+from .explorers import interpolate as interpolate
 from .load import home as home
 from .load import load_jets as load_jets
 from .networks.base import JetAutoencoder as JetAutoencoder
@@ -33,4 +37,3 @@ from .training.runs import read_history as read_history
 from .widgets import LossCurve as LossCurve
 from .widgets import browse as browse
 from .widgets import claim as claim
-from .widgets import explore as explore

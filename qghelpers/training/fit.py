@@ -53,7 +53,8 @@ def fit(
         out: run folder to fill, see `runs`; no other training may use it meanwhile.
         resume: continue the run in `out`, with the result of one that was never interrupted; from
             the start if nothing was saved yet. "auto" does so if `out` holds this very training,
-            unfinished, and else starts: a notebook's cell that was stopped can be run again.
+            unfinished, and else starts: a notebook's cell that was stopped can be run again. Once
+            it is finished, that trains anew, while True returns the finished training.
         overwrite: replace an earlier run in `out`; else, it is an error that there is one.
         engine: where and how to compute; what is fastest here unless given.
         save_every: seconds after which the state is saved within an epoch.

@@ -14,9 +14,11 @@ ON_SHEET = 8  # jets in the picture, 2 of several rows
 
 
 def static_picture(data: dict[str, Any], levels: np.ndarray) -> tuple[bytes, str]:
-    """A static picture of the first jets, and what it shows in words."""
+    """A static picture of the first jets, or of a walk from end to end, and what it shows."""
     several = len(data["rows"]) > 1
-    jets = range(min(len(levels), 2 if several else ON_SHEET))
+    shown = min(len(levels), 2 if several else ON_SHEET)
+    a_walk = data["name"] != "jet"
+    jets = np.linspace(0, len(levels) - 1, shown).round().astype(int) if a_walk else range(shown)
     names, channels = [_named(data, jet) for jet in jets], range(len(layout.CHANNELS))
     if several:
         rows = enumerate(row["title"] for row in data["rows"])

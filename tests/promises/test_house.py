@@ -21,7 +21,8 @@ FLOORS = [
     {"training"},
     {"analysis"},
     {"evaluation"},
-    {"load", "widgets", "__main__"},
+    {"load", "widgets"},
+    {"explorers", "__main__"},
 ]
 
 

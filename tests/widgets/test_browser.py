@@ -131,6 +131,15 @@ def test_a_static_picture_with_words_goes_along(some):
     np.testing.assert_array_equal((cell.min(axis=2) < 200), lit)
 
 
+def test_the_static_picture_of_a_walk_shows_both_ends(some):
+    walk = np.linspace(0, 1, 22)
+    _, metadata = qg.browse(
+        some[:22].images(), name="step", columns={"share": walk}
+    )._repr_mimebundle_()
+    shown = [int(number) for number in re.findall(r"step (\d+)", metadata["image/png"]["alt"])]
+    assert shown == [0, 3, 6, 9, 12, 15, 18, 21]
+
+
 def test_the_static_picture_of_several_rows_shows_each_of_them(some):
     browser = qg.browse({"original": some, "blank": 0 * some.images()}, difference=True)
     picture = np.asarray(Image.open(BytesIO(browser.picture)).convert("RGB"))

@@ -1,5 +1,6 @@
-"""The latent explorer shows what the network makes of the numbers at its sliders."""
+"""The latent explorer shows what the network makes of the numbers at its sliders; walks, too."""
 
+import json
 import re
 from base64 import b64decode
 from io import BytesIO
@@ -21,8 +22,13 @@ def some(jets):
 
 @pytest.fixture(scope="module")
 def model(some):
+    """Untrained, but with codes that differ, and of which the images depend."""
     model = small_vae()
     model.scaling.fit(some)
+    with torch.no_grad():
+        model.to_posterior.weight.mul_(30)
+        for weight in model.decoder.parameters():
+            weight.mul_(3)
     return model.eval()
 
 
@@ -58,7 +64,7 @@ def test_it_starts_from_the_jet_that_is_named(explorer, model, some):
 
 def test_a_slider_moves_one_number_and_the_colours_stay(explorer, model):
     which, slider = next(row for row in explorer.rows if row[0].value != 0)
-    scales = explorer._scales
+    scales = explorer.panels.scales
     before, energies = explorer.code.copy(), explorer.energies
     slider.value = 2.5
     changed = np.flatnonzero(explorer.code != before)
@@ -66,7 +72,7 @@ def test_a_slider_moves_one_number_and_the_colours_stay(explorer, model):
     assert explorer.code[which.value] == 2.5
     now = decoded(model, explorer.code)
     np.testing.assert_allclose(explorer.energies, now, atol=1e-4)
-    assert explorer._scales is scales
+    assert explorer.panels.scales is scales
     for c, picture in enumerate(images_of(explorer)[:3]):
         levels = scales[c].levels(explorer.energies[c, 28:97, 28:97])
         np.testing.assert_array_equal(picture, pictures.ENERGY[levels.T[::-1]])
@@ -99,12 +105,52 @@ def test_two_sliders_of_one_number_agree_and_long_ones_reach_it(explorer):
     assert len(set(explorer.code)) == 3
 
 
+def test_observables_stand_beside_those_of_the_start(explorer):
+    def told():
+        text = explorer.children[-1].value
+        pairs = re.search(r"mass \[GeV\] (\S+) \((\S+)\) · girth (\S+) \((\S+)\)", text)
+        return [float(number) for number in pairs.groups()]
+
+    def expected():
+        images = torch.from_numpy(explorer.energies)[None] / 100
+        values = qg.observables.observables(images)
+        return [values["mass"][0], values["girth"][0]]
+
+    mass, girth = expected()
+    np.testing.assert_allclose(told(), [mass, mass, girth, girth], rtol=0.01)
+    explorer.rows[0][1].value = 3.0
+    other_mass, other_girth = expected()
+    assert other_mass != mass
+    np.testing.assert_allclose(told(), [other_mass, mass, other_girth, girth], rtol=0.01)
+
+
 def test_a_picture_with_words_is_stored(explorer):
+    """Without a row for the difference to the start, as long as there is none."""
     data, metadata = explorer._repr_mimebundle_()
     assert data["text/plain"] == "explorer of 3 latent numbers"
-    assert b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert "difference to the start of jet 0" in metadata["image/png"]["alt"]
+    before = Image.open(BytesIO(b64decode(data["image/png"])))
+    assert metadata["image/png"]["alt"].startswith("decoded, in Tracks, ECAL, HCAL, from jet 0 · ")
     assert explorer.children[-1].value.count('alt="') == 6
+    explorer.rows[0][1].value = 3.0
+    data, metadata = explorer._repr_mimebundle_()
+    after = Image.open(BytesIO(b64decode(data["image/png"])))
+    assert after.height - before.height == before.height - 34  # a row more, above the same labels
+    assert metadata["image/png"]["alt"].startswith("decoded and difference to the start, in ")
+
+
+def test_a_walk_leads_from_one_code_to_the_other(model, some):
+    browser = qg.interpolate(model, some, 3, 7, steps=5)
+    data = json.loads(re.search(r"json\">(.*?)</script>", browser.html, re.S)[1])
+    columns = {column["name"]: column["values"] for column in data["columns"]}
+    assert columns["share of the way"] == [0, 0.25, 0.5, 0.75, 1]
+    codes = latent.encode(model, some[[3, 7]])
+    for step, share in ((0, 0), (1, 0.25), (4, 1)):
+        image = decoded(model, (1 - share) * codes[0] + share * codes[1])[None]
+        values = qg.observables.observables(torch.from_numpy(image) / 100)
+        for name in ("mass", "girth", "pTD"):
+            assert columns[name][step] == pytest.approx(values[name][0], rel=1e-3)
+        assert data["lit"][step][0][0] == values["lit Tracks"][0]
+    assert str(browser) == "browser of 5 steps"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +158,9 @@ def test_a_picture_with_words_is_stored(explorer):
     [
         (lambda model, jets: qg.explore(model, jets[:0]), "no jets to show"),
         (lambda _, jets: qg.explore(qg.build("unet", "fast"), jets), "give a generative network"),
+        (lambda model, jets: qg.interpolate(model, jets, 0, 20), "there is no jet 20: 0 to 19"),
+        (lambda model, jets: qg.interpolate(model, jets, 0, 1, 1), "steps is 1: a walk has"),
+        (lambda _, jets: qg.interpolate(qg.UNetAutoencoder(), jets, 0, 1), "give a generative"),
     ],
 )
 def test_what_cannot_be_explored_is_a_line(model, some, ask, line):
