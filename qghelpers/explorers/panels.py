@@ -5,6 +5,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
+import anywidget
 import ipywidgets
 import numpy as np
 import torch
@@ -119,6 +120,21 @@ class Panels(ipywidgets.HTML):
         return drawn(strips, [row.title for row in rows], list(layout.CHANNELS))
 
 
+class OwnKeys(anywidget.AnyWidget):
+    """Keeps the keys pressed in an explorer from the notebook, where d d deletes a cell."""
+
+    _esm = """
+    export default { render({ el }) {
+      requestAnimationFrame(() => {  // when it is in its place
+        const whole = el.closest(".widget-vbox");
+        if (whole) whole.dataset.lmSuppressShortcuts = "true";  // as JupyterLab has it
+        for (const kind of ["keydown", "keyup", "keypress"])  // and others
+          whole?.addEventListener(kind, (event) => event.stopPropagation());
+      });
+    } };
+    """
+
+
 class Explorer(ipywidgets.VBox):
     """Controls above pictures. Where they cannot be moved, a picture stands in their place.
 
@@ -130,7 +146,7 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, text: str, controls: list[ipywidgets.Widget], panels: Panels) -> None:
         self.panels, self._text = panels, text
-        super().__init__([*controls, panels])
+        super().__init__([*controls, OwnKeys(), panels])
 
     def static(self) -> tuple[bytes, str]:
         """A PNG of what is shown, and what it shows in words."""

@@ -47,7 +47,12 @@ def test_a_slider_moved_by_keys_in_jupyterlab_shows_its_numbers(lab, page, keep,
     handle.wait_for()
     page.wait_for_selector("img[alt='decoded, Tracks']")
     before, start = source(page), page.locator(".widget-readout").first.inner_text()
+    cells = page.locator(".jp-CodeCell").count()
     handle.focus()
+    for key in ("d", "d", "a", "b"):  # d d would delete the cell, a and b add one
+        page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    assert page.locator(".jp-CodeCell").count() == cells
     page.keyboard.press("ArrowRight")
     changed(page, before)
     readout = page.locator(".widget-readout").first

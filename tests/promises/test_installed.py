@@ -74,7 +74,14 @@ def test_what_colab_has_installed_stays_as_it_is():
     any_version = {"pillow", "pooch", "requests"}  # Colab has one of each, which will do
     assert not any(wanted[name].specifier for name in any_version)
     assert set(wanted) - set(COLAB) - any_version == {
-        *("awkward", "fastjet", "lightning-fabric", "pythia8mc", "vector")  # newly installed
+        *(
+            "anywidget",
+            "awkward",
+            "fastjet",
+            "lightning-fabric",
+            "pythia8mc",
+            "vector",
+        )  # newly installed
     }
     for python in ("3.12.13", "3.13.15"):
         assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
