@@ -123,15 +123,21 @@ def active_dimensions(mu: np.ndarray, threshold: float = 0.01) -> np.ndarray:
 
 
 @torch.no_grad()
-def decode(model: JetAutoencoder, codes: np.ndarray | Tensor) -> Tensor:
-    """Mean scaled images `(n, 3, 125, 125)` of codes `(n, latent_dim)`, on the model's device.
+def decode(model: JetAutoencoder, codes: np.ndarray | Tensor, energy: bool = False) -> Tensor:
+    """Mean images `(n, 3, 125, 125)` of codes `(n, latent_dim)`, on the model's device.
+
+    Args:
+        model: a generative network.
+        codes: with shape `(n, latent_dim)`.
+        energy: images in GeV/100 instead of scaled ones. They are not the same: the mean of
+            logarithms is below the logarithm of a mean.
 
     Raises:
         TypeError: the network is not generative, so its code alone cannot be decoded.
     """
     _need_generative(model, "cannot decode a code alone")
     z = torch.as_tensor(codes, dtype=torch.float32, device=_device(model))
-    return model.eval().decode(z)
+    return model.eval().decode_energy(z) if energy else model.eval().decode(z)
 
 
 def traverse(

@@ -83,8 +83,7 @@ def interpolate(
 
 def decoded(model: JetAutoencoder, codes: np.ndarray) -> np.ndarray:
     """Images in GeV, `(n, 3, 125, 125)`, of codes with shape `(n, latent_dim)`."""
-    images = model.scaling.inverse(latent.decode(model, codes))
-    return layout.GEV_PER_UNIT * images.cpu().numpy()
+    return layout.GEV_PER_UNIT * latent.decode(model, codes, energy=True).cpu().numpy()
 
 
 class CodeExplorer(Explorer):

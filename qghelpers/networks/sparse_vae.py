@@ -169,10 +169,9 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
             return chosen.to(images.device)
         return (images != 0).flatten(1).sum(dim=1) % number
 
-    def reconstruct_energy(self, images: Tensor) -> Tensor:
-        """Mean image in GeV/100; for a sparse image this is above the mean scaled image."""
-        mean = self.to_energy(self.features(self.encode(images))).float()
-        return self.zscore.inverse(mean).clamp_min(0)
+    def decode_energy(self, z: Tensor) -> Tensor:
+        """Mean images in GeV/100; for a sparse image this is above the mean scaled image."""
+        return self.zscore.inverse(self.to_energy(self.features(z)).float()).clamp_min(0)
 
     def sharp(self, images: Tensor) -> Tensor:
         """Images drawn from their codes in GeV/100, the same one each time for the same image."""

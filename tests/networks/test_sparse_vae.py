@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from qghelpers.analysis import latent
 from qghelpers.data.layout import GEV_PER_UNIT, PIXEL_WIDTH
+from qghelpers.explorers.codes import decoded
 from qghelpers.networks import sparse_vae
 from qghelpers.networks.layers import Profile
 from qghelpers.networks.passes import Noise, cells_of, images_of
@@ -57,6 +59,17 @@ def test_hcal_comes_out_in_towers(jets, vae):
         cells = cells_of(made)
         torch.testing.assert_close(images_of(cells)[:, 2], made[:, 2])
         assert not torch.allclose(cells[:, 25], cells[:, 26])
+
+
+def test_the_mean_energy_of_a_code_is_that_of_its_reconstruction(jets, vae):
+    images = jets.images([0, 1])
+    codes = latent.encode(vae, jets[[0, 1]])
+    energy = latent.decode(vae, codes, energy=True)
+    torch.testing.assert_close(energy, vae.reconstruct_energy(images), rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(energy, vae.scaling.inverse(latent.decode(vae, codes)))
+    (start, end), ends = codes, vae.reconstruct_energy(images).detach().numpy()
+    walk = decoded(vae, np.stack([start, end]))
+    np.testing.assert_allclose(walk, GEV_PER_UNIT * ends, rtol=1e-3, atol=1e-3)
 
 
 def test_the_cost_of_a_tower_vae_is_that_of_torch_distributions(jets):
