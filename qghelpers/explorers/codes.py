@@ -5,6 +5,7 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
+import torch
 
 from qghelpers.analysis import latent
 from qghelpers.data import layout
@@ -105,12 +106,17 @@ class CodeExplorer(Explorer):
         )
         self.reset = ipywidgets.Button(description="reset", tooltip="back to the jet's own numbers")
         self.random = ipywidgets.Button(description="random", tooltip="draw all from the prior")
+        self.draw = ipywidgets.Button(
+            description="draw an image", tooltip="pixel by pixel: one of many with these numbers"
+        )
         titles = [(f"number {i} ({nats[i]:.2f} nats)", int(i)) for i in order]
         self.rows = [self._row(titles, place) for place in range(min(sliders, len(order)))]
         self.jet.observe(lambda _: self._start(), names="value")
         self.reset.on_click(lambda _: self._start())
-        self.random.on_click(lambda _: self._draw_random())
-        controls = [ipywidgets.HBox([self.jet, self.reset, self.random])]
+        self.random.on_click(lambda _: self._take_random())
+        self.draw.on_click(lambda _: self._show(drawn=True))
+        buttons = [self.reset, self.random] + [self.draw] * model.draws_pixels
+        controls = [ipywidgets.HBox([self.jet, *buttons])]
         controls += map(ipywidgets.HBox, self.rows)
         panels = Panels(decoded(model, means), half)
         super().__init__(f"explorer of {len(order)} latent numbers", controls, panels)
@@ -132,14 +138,14 @@ class CodeExplorer(Explorer):
         self._origin = decoded(self._model, means)[0]
         self._take(means[0])
 
-    def _draw_random(self) -> None:
+    def _take_random(self) -> None:
         self._take(np.random.default_rng().standard_normal(self.code.shape))
 
     def _take(self, code: np.ndarray) -> None:
         self.code = code.astype(float)
         self._reach = np.maximum(REACH, abs(self.code))  # of the sliders: not less than is needed
         self._set_sliders()
-        self._draw()
+        self._show()
 
     def _set_sliders(self) -> None:
         """Let the sliders show the code."""
@@ -154,9 +160,9 @@ class CodeExplorer(Explorer):
         if self._moving:
             self.code[number] = value
             self._set_sliders()  # two may show one number
-            self._draw()
+            self._show()
 
-    def _draw(self) -> None:
+    def _show(self, drawn: bool = False) -> None:
         self.energies = decoded(self._model, self.code[None])[0]
         told = f"start: {html.escape(named(self._jets, self.jet.value))}"
         both = measured(np.stack([self.energies, self._origin]))
@@ -164,7 +170,15 @@ class CodeExplorer(Explorer):
         told += f"<br>of ECAL and HCAL, decoded (at the start): {' · '.join(values)}"
         change = Row("difference to the start", self.energies - self._origin, signed=True)
         told += "<br>orange is more than at the start, violet less"
-        self.panels.show(told, Row("decoded", self.energies), change)
+        images = [Row("one that is drawn", self._one())] if drawn else []
+        self.panels.show(told, Row("decoded", self.energies), *images, change)
+
+    def _one(self) -> np.ndarray:
+        """One of the images in GeV that these numbers stand for."""
+        weights = next(self._model.parameters())
+        code = torch.as_tensor(self.code[None], dtype=weights.dtype, device=weights.device)
+        drawn = self._model.drawn(code, torch.randint(2**62, (1,)))[0]
+        return layout.GEV_PER_UNIT * drawn.cpu().numpy()
 
     def static(self) -> tuple[bytes, str]:
         picture, words = super().static()

@@ -52,6 +52,8 @@ class JetAutoencoder(nn.Module, ABC):
         generative: whether new jets can be drawn. Such a network also has `posterior(images)`
             (mean and log variance, `(n, k)` each), `decode(z)` (scaled mean images of latent
             numbers `(n, k)`) and `draw(n, prior=None)`, as `VAE` has.
+        draws_pixels: whether one code stands for many images, which `drawn(z, seeds)` draws in
+            GeV/100, as `SparseVAE` does.
 
     Raises:
         TypeError: a network without all three methods is made.
@@ -61,6 +63,7 @@ class JetAutoencoder(nn.Module, ABC):
     name = ""
     arguments: dict[str, Any]
     generative = False
+    draws_pixels = False
 
     def __init_subclass__(cls, name: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -103,6 +106,10 @@ class JetAutoencoder(nn.Module, ABC):
     def reconstruct_energy(self, images: Tensor) -> Tensor:
         """Reconstruction in GeV/100, with the shape of `images`."""
         return self.scaling.inverse(self.reconstruct(images))
+
+    def decode_energy(self, z: Tensor) -> Tensor:
+        """Mean images in GeV/100, `(n, 3, 125, 125)`, of latent numbers, if it is generative."""
+        return self.scaling.inverse(self.decode(z))
 
     def sharp(self, images: Tensor) -> Tensor:
         """A sharp image in GeV/100 where `reconstruct_energy` is a blurred mean of several."""

@@ -109,6 +109,7 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         weight_of_energy, weight_of_profile: of the mean image in z-scores, and of the profile.
     """
 
+    draws_pixels = True
     channels = 2 * len(CHANNELS)  # scaled energies, and which pixels are lit
     tower = float(TOWER_SIZE**2)  # of the mean images, whose squared error counts every pixel
 
@@ -177,14 +178,15 @@ class SparseVAE(TowerVAE, name="sparse-vae"):
         """Images drawn from their codes in GeV/100, the same one each time for the same image."""
         place = torch.arange(1, images[0].numel() + 1, device=images.device)
         seeds = ((images != 0).flatten(1) * place.square()).sum(dim=1)
-        return self._drawn(self.encode(images), seeds)
+        return self.drawn(self.encode(images), seeds)
 
     def _image(self, z: Tensor) -> Tensor:
         seeds = torch.randint(2**62, (len(z),))
-        return self._drawn(z, seeds)
+        return self.drawn(z, seeds)
 
-    def _drawn(self, z: Tensor, seeds: Tensor) -> Tensor:
-        """Images in GeV/100 of codes `(n, latent_dim)`, and a seed for each, `(n,)`."""
+    @torch.no_grad()
+    def drawn(self, z: Tensor, seeds: Tensor) -> Tensor:
+        """Images in GeV/100 of codes `(n, latent_dim)`, with a seed for each of them, `(n,)`."""
         parts = zip(z.split(AT_ONCE), seeds.split(AT_ONCE), strict=True)
         return torch.cat(
             [

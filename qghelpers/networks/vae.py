@@ -92,10 +92,6 @@ class GaussianCode(JetAutoencoder):
     def reconstruct_energy(self, images: Tensor) -> Tensor:
         return self.decode_energy(self.encode(images))
 
-    def decode_energy(self, z: Tensor) -> Tensor:
-        """Images in GeV/100, `(n, 3, 125, 125)`, from latent numbers `(n, latent_dim)`."""
-        return self.scaling.inverse(self.decode(z))
-
     def draw_noise(self, n: int) -> Tensor:
         return torch.randn(n, self.latent_dim)
 

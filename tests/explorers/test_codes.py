@@ -13,6 +13,7 @@ from small import small_vae
 
 import qghelpers as qg
 from qghelpers import latent, pictures
+from qghelpers.networks.sparse_vae import SparseVAE
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,29 @@ def test_observables_stand_beside_those_of_the_start(explorer):
     other_mass, other_girth = expected()
     assert other_mass != mass
     np.testing.assert_allclose(told(), [other_mass, mass, other_girth, girth], rtol=0.01)
+
+
+def test_an_image_is_drawn_when_asked_for_until_the_code_moves(jets, explorer):
+    assert explorer.draw not in explorer.children[0].children  # this one has one image a code
+    torch.manual_seed(0)
+    vae = SparseVAE(latent_dim=3, widths=(8, 16), components=2)
+    vae.prepare(jets)
+    for layer in vae.passes.heads:
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    drawing = qg.explore(vae, jets[:5], sliders=1)
+    assert drawing.draw in drawing.children[0].children
+    titles = ["decoded", "difference to the start"]
+    assert [row.title for row in drawing.panels.rows] == titles
+    drawing.draw.click()
+    assert [row.title for row in drawing.panels.rows] == [titles[0], "one that is drawn", titles[1]]
+    first = drawing.panels.rows[1].energies
+    assert first.shape == (3, 125, 125)
+    assert (first > 0).any()
+    assert (first == 0).any()
+    drawing.draw.click()
+    assert not np.array_equal(first, drawing.panels.rows[1].energies)
+    drawing.rows[0][1].value = 2.0
+    assert [row.title for row in drawing.panels.rows] == titles
 
 
 def test_a_picture_with_words_is_stored(explorer):
