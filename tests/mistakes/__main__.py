@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent
 PARTS = ("qghelpers", "tests", "notebooks", "conftest.py", "pyproject.toml", "README.md")
 PARTS += ("LICENSE", "CITATION.cff", "CHANGELOG.md", "requirements.txt", "environment.yml")
-PARTS += (".ci", ".github")
+PARTS += (".ci", ".github", ".site")
 SIMULATION = "qghelpers/simulation/"
 # with a mistake in one of these the pile-up, or the sample, has to be made anew by the tests
 MAKE_PILEUP = tuple(SIMULATION + name for name in ("pythia", "particles", "pileup"))

@@ -81,7 +81,9 @@ def test_what_colab_has_installed_stays_as_it_is():
 
 
 def test_the_pins_are_versions_that_the_package_accepts():
-    extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+    optional = dict(PROJECT["optional-dependencies"])
+    assert all("==" in text for text in optional.pop("site"))  # pinned there
+    extras = [text for extra in optional.values() for text in extra]
     wanted = {one.name: one for one in map(Requirement, [*PROJECT["dependencies"], *extras])}
     pins = {one.name: next(iter(one.specifier)).version for one in PINNED}
     for name, version in pins.items():
