@@ -109,9 +109,10 @@ def notebook(path: Path) -> None:
             cell.source = relink(cell.source, name)
         if "solution" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-cell")
+            cell.metadata["mystnb"] = {"code_prompt_show": "Solution"}
         for output in cell.get("outputs", []):
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+                cell.metadata.setdefault("mystnb", {})["image"] = {"alt": alt}
     if REPOSITORY:
         text = RUN.format(repository=REPOSITORY, branch=BRANCH, name=path.name)
         book.cells.insert(1, nbformat.v4.new_markdown_cell(text))

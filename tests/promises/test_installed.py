@@ -147,6 +147,14 @@ print(qg.home())
 """
 
 
+def test_the_exercises_are_in_the_wheel(installed):
+    here, there = (
+        sorted(path.name for path in (root / "qghelpers" / "widgets" / "exercises").glob("*"))
+        for root in (ROOT, installed)
+    )
+    assert here == there
+
+
 def test_a_wheel_in_an_empty_folder_does_all_that_it_can(installed, sample_file, tmp_path):
     done = run(installed, tmp_path, "-c", SERIES, str(sample_file), str(installed))
     assert done.returncode == 0, done.stderr

@@ -81,6 +81,7 @@ def test_solutions_are_folded_and_pictures_keep_their_words(site, monkeypatch, t
     first, second = nbformat.read(site.SOURCE / "1.ipynb", as_version=4).cells
     (site.SOURCE / "1.ipynb").unlink()
     assert first.metadata["tags"] == ["solution", "hide-cell"]
+    assert first.metadata["mystnb"] == {"code_prompt_show": "Solution"}
     assert second.metadata["mystnb"] == {"image": {"alt": "a jet"}}
 
 
