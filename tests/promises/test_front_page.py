@@ -72,3 +72,4 @@ def test_the_newest_entry_of_the_changelog_is_this_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     entries = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert entries[0] == project["version"]
+    assert f"\nversion: {entries[0]}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
