@@ -26,7 +26,8 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent
 PARTS = ("qghelpers", "tests", "notebooks", "conftest.py", "pyproject.toml", "README.md")
-PARTS += ("LICENSE", "requirements.txt", "environment.yml", ".ci")
+PARTS += ("LICENSE", "CITATION.cff", "CHANGELOG.md", "requirements.txt", "environment.yml")
+PARTS += (".ci", ".github", ".site")
 SIMULATION = "qghelpers/simulation/"
 # with a mistake in one of these the pile-up, or the sample, has to be made anew by the tests
 MAKE_PILEUP = tuple(SIMULATION + name for name in ("pythia", "particles", "pileup"))

@@ -88,7 +88,9 @@ def test_what_colab_has_installed_stays_as_it_is():
 
 
 def test_the_pins_are_versions_that_the_package_accepts():
-    extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+    optional = dict(PROJECT["optional-dependencies"])
+    assert all("==" in text for text in optional.pop("site"))  # pinned there
+    extras = [text for extra in optional.values() for text in extra]
     wanted = {one.name: one for one in map(Requirement, [*PROJECT["dependencies"], *extras])}
     pins = {one.name: next(iter(one.specifier)).version for one in PINNED}
     for name, version in pins.items():
@@ -150,6 +152,14 @@ qg.fit(qg.build("vae", "reference"), train, validation, recipe, out=qg.home() / 
        engine=qg.Engine(precision="32-true", compile=False), progress=False)
 print(qg.home())
 """
+
+
+def test_the_exercises_are_in_the_wheel(installed):
+    here, there = (
+        sorted(path.name for path in (root / "qghelpers" / "widgets" / "exercises").glob("*"))
+        for root in (ROOT, installed)
+    )
+    assert here == there
 
 
 def test_a_wheel_in_an_empty_folder_does_all_that_it_can(installed, sample_file, tmp_path):
