@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from PIL import Image
 
-__all__ = ["COLOUR_MAP", "DIFFERENCE", "ENERGY", "Scale", "common_scale", "png"]
+__all__ = ["COLOUR_MAP", "DIFFERENCE", "ENERGY", "JET_SCALES", "Scale", "common_scale", "png"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 LEVELS = 255  # besides 0, which is not lit
@@ -72,6 +72,11 @@ class Scale:
         """The energy in GeV that each level stands for; 0 for level 0."""
         share = (np.asarray(levels, float) - 1) / (LEVELS - 1)
         return np.where(np.equal(levels, 0), 0, self.floor * (self.top / self.floor) ** share)
+
+
+# Of Tracks, ECAL and HCAL: from below the faintest lit pixel of a jet to about its brightest. With
+# these, equal energies have equal colours in all figures.
+JET_SCALES = Scale(0.1, 50.0), Scale(0.04, 20.0), Scale(0.03, 2.0)
 
 
 def common_scale(energies: np.ndarray, share: float = 1.0) -> Scale:

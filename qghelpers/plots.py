@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
-from qghelpers.pictures import COLOUR_MAP, common_scale
+from qghelpers.pictures import COLOUR_MAP, JET_SCALES, common_scale
 
 __all__ = [
     "bars",
@@ -63,8 +63,8 @@ def particles(
 
     Args:
         kinds: name of each kind of particle and its `eta`, `phi` and `pt` in GeV.
-        jet_eta, jet_phi: the jet's axis; a circle of `radius` is drawn around it.
-        radius: of the jet.
+        jet_eta, jet_phi: the jet's axis.
+        radius: of the circle that is drawn around it.
     """
     figure, axes = _axes(1, 1, 6.4, 5, "compressed")
     ax = axes[0, 0]
@@ -99,18 +99,18 @@ def bent_tracks(paths: np.ndarray, charges: np.ndarray, radius: float) -> Figure
     return figure
 
 
-def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
+def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = False) -> Figure:
     """Jet images, a row each and a column for each channel, on one log colour scale a column.
 
     Args:
-        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels below
-            a thousandth of the brightest one, and unlit ones, stay white.
+        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`.
         half_width: show this much on each side of the centre, in eta and in radians.
+        fixed: use `JET_SCALES`, else what `common_scale` finds; fainter pixels stay white.
     """
     figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1, "compressed")
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
-        scale = common_scale(stack)
+        scale = JET_SCALES[column] if fixed else common_scale(stack)
         norm = LogNorm(scale.floor, scale.top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
             shown = np.ma.masked_less(pixels, scale.floor)
@@ -118,7 +118,8 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
             mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
-        figure.colorbar(mesh, ax=axes[:, column], label="GeV per pixel", shrink=0.9)
+        label = f"GeV per pixel; white: below {scale.floor:.1g}"
+        figure.colorbar(mesh, ax=axes[:, column], label=label, shrink=0.9)
     return figure
 
 

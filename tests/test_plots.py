@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from qghelpers import plots, widgets
+from qghelpers import layout, plots, widgets
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,34 @@ def test_images_show_gev_with_eta_to_the_right_and_phi_upwards():
     assert shown.origin == "lower"
     assert panels[1].get_title() == "one: ECAL"
     assert shown.norm is panels[4].get_images()[0].norm
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_colour_bar_says_what_stays_white(fixed):
+    image = np.zeros((3, 125, 125))
+    image[:, 3, 4], image[:, 5, 6] = 0.5, 0.001
+    image[:, 7, 8] = 0.00005 if fixed else 0.0001
+    figure = plots.images({"one": image}, fixed=fixed)
+    labels = [ax.get_ylabel() for ax in figure.axes if "white" in ax.get_ylabel()]
+    floors = ("0.1", "0.04", "0.03") if fixed else ("0.05",) * 3
+    assert labels == [f"GeV per pixel; white: below {floor}" for floor in floors]
+    for ax in (ax for ax in figure.axes if ax.get_images()):
+        white = ax.get_images()[0].get_array().mask
+        assert not white[6, 5]
+        assert white[8, 7]
+
+
+def test_fixed_scales_do_not_depend_on_the_jet_and_show_all_that_is_lit():
+    image = np.zeros((3, 125, 125))
+    image[:, 3, 4] = 0.5
+    bright, faint = (plots.images({"": i}, fixed=True) for i in (image, image / 100))
+    limits = [
+        [ax.get_images()[0].get_clim() for ax in figure.axes if ax.get_images()]
+        for figure in (bright, faint)
+    ]
+    assert limits[0] == limits[1]
+    for (floor, top), smallest in zip(limits[0], layout.SMALLEST_DEPOSITS, strict=True):
+        assert floor <= smallest < top
 
 
 def test_particles_are_drawn_around_the_jet_also_across_the_seam_in_phi():
