@@ -17,7 +17,7 @@ def crossing():
 def test_it_has_a_collision_with_a_jet_and_200_others_around_it(crossing):
     particles, eta, phi = crossing
     assert set(particles.event) <= set(range(201))
-    assert len(set(particles.event)) > 190  # a few have no particle near the jet
+    assert len(set(particles.event)) > 150  # some have no particle near the jet
     assert all(np.isfinite(array).all() for array in vars(particles).values())
     hard, others = particles[particles.event == 0], particles[particles.event > 0]
     d_phi = (hard.phi - phi + np.pi) % (2 * np.pi) - np.pi
