@@ -1,6 +1,5 @@
 """Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -11,7 +10,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
-from qghelpers.pictures import COLOUR_MAP, JET_SCALES, common_scale
+from qghelpers.pictures import COLOUR_MAP, JET_SCALES, common_scale, show_in_notebooks
 
 __all__ = [
     "bars",
@@ -35,20 +34,11 @@ COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
 
 
-def _show_in_notebooks() -> None:
-    """Let IPython show figures also where $MPLBACKEND, such as Agg, keeps it from doing so."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is not None and Figure not in shell.display_formatter.formatters["image/png"]:
-        from IPython.core.pylabtools import select_figure_formats
-
-        select_figure_formats(shell, {"png"})
-
-
 def _axes(rows: int, columns: int, width: float, height: float, layout: str = "constrained"):
     """A figure and its axes; what stands beside a square axis needs the layout "compressed"."""
     size = width * columns, height * rows
     figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False)
-    _show_in_notebooks()
+    show_in_notebooks()
     plt.close(figure)  # the caller decides whether and where it is shown
     return figure, axes
 
@@ -107,7 +97,8 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = 
         half_width: show this much on each side of the centre, in eta and in radians.
         fixed: use `JET_SCALES`, else what `common_scale` finds; fainter pixels stay white.
     """
-    figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1, "compressed")
+    height = 3.2 + 0.7 / len(rows)  # of a picture, and its share of the bar below
+    figure, axes = _axes(len(rows), len(CHANNELS), 4, height, "compressed")
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
         scale = JET_SCALES[column] if fixed else common_scale(stack)
@@ -119,7 +110,7 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = 
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
         label = f"GeV per pixel; white: below {scale.floor:.1g}"
-        figure.colorbar(mesh, ax=axes[:, column], label=label, shrink=0.9)
+        figure.colorbar(mesh, ax=axes[:, column], label=label, location="bottom", aspect=30)
     return figure
 
 

@@ -59,6 +59,15 @@ def test_pictures_have_files_and_words(page):
             assert len(words) > 40, target
 
 
+def test_figures_that_cells_draw_have_words_for_a_screen_reader():
+    page = nbformat.read(FOLDER / "01_data_exploration.ipynb", as_version=4)
+    outputs = [o for cell in page.cells for o in cell.get("outputs", []) if "data" in o]
+    figures = [o for o in outputs if "image/png" in o.data]
+    assert len(figures) > 10
+    for figure in figures:
+        assert len(figure.metadata["image/png"]["alt"]) > 40, figure
+
+
 def anchor(heading: str) -> str:
     """As GitHub makes it: lower case, no punctuation, hyphens for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
