@@ -97,7 +97,7 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = 
         half_width: show this much on each side of the centre, in eta and in radians.
         fixed: use `JET_SCALES`, else what `common_scale` finds; fainter pixels stay white.
     """
-    height = 3.2 + 0.7 / len(rows)  # of a picture, and its share of the bar below
+    height = 3.5 + 0.5 / len(rows)  # of a picture, and its share of the bar below
     figure, axes = _axes(len(rows), len(CHANNELS), 4, height, "compressed")
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
@@ -110,7 +110,7 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = 
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
         label = f"GeV per pixel; white: below {scale.floor:.1g}"
-        figure.colorbar(mesh, ax=axes[:, column], label=label, location="bottom", aspect=30)
+        figure.colorbar(mesh, ax=axes[:, column], label=label, location="bottom", pad=0.01)
     return figure
 
 
