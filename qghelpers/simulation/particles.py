@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["Particles", "packaged_crossing"]
 
-PACKAGED = Path(__file__).parent / "samples" / "crossing.npz"
+PACKAGED = Path(__file__).with_name("crossing.npz")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_figures_that_cells_draw_have_words_for_a_screen_reader():
     figures = [o for o in outputs if "image/png" in o.data]
     assert len(figures) > 10
     for figure in figures:
-        assert len(figure.metadata["image/png"]["alt"]) > 40, figure
+        assert len(figure.metadata["image/png"]["alt"]) > 30
 
 
 def anchor(heading: str) -> str:
