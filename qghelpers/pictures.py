@@ -138,9 +138,9 @@ def in_words(figure: Figure) -> str:
 
 
 def show_in_notebooks() -> None:
-    """Give the figures of a notebook a text for those who cannot see them, its `alt`.
+    """Store what a figure shows `in_words` with its picture, as the metadata `alt`.
 
-    And let IPython show them also where $MPLBACKEND, such as Agg, keeps it from doing so.
+    And let IPython show figures also where $MPLBACKEND, such as Agg, keeps it from doing so.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None:

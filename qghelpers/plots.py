@@ -1,5 +1,6 @@
 """Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -31,6 +32,7 @@ __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
+LINES = {"quark": "-", "gluon": "--"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
 
 
@@ -63,6 +65,7 @@ def particles(
         ax.scatter(eta - jet_eta, d_phi, s=12 * pt, alpha=0.5, linewidths=0, label=name)
     ax.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", label=f"jet, R = {radius:g}"))
     ax.set(xlabel="Δη", ylabel="Δφ [rad]", xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal")
+    ax.locator_params(nbins=5)
     legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="area ∝ pT")
     for handle in legend.legend_handles[: len(kinds)]:
         handle.set_sizes([40])
@@ -169,7 +172,8 @@ def histograms(columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 4
         edges = _edges(values, bins)
         for kind, label in LABELS.items():
             chosen = values[labels == label]
-            ax.hist(chosen, edges, histtype="step", color=COLOURS[kind], label=kind, density=True)
+            look = {"color": COLOURS[kind], "linestyle": LINES[kind], "linewidth": 1.5}
+            ax.hist(chosen, edges, histtype="step", label=kind, density=True, **look)
         ax.set(xlabel=name, ylabel="share of jets per unit")
     axes[0][0].legend()
     return figure
@@ -282,8 +286,10 @@ def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = Fal
     figure, axes = _axes(1, 1, 6, 3.6)
     ax = axes[0, 0]
     edges = _edges(np.concatenate(list(scores.values())), 40)
-    for name, values in scores.items():
-        ax.hist(values, edges, histtype="step", density=True, label=name)
+    lines = itertools.cycle(("-", "--", ":", "-."))  # to tell them apart without colours, too
+    for (name, values), line in zip(scores.items(), lines, strict=False):
+        look = {"linestyle": line, "linewidth": 1.5}
+        ax.hist(values, edges, histtype="step", density=True, label=name, **look)
     ax.set(xlabel=xlabel, ylabel="share per unit", yscale="log" if log else "linear")
     ax.legend()
     return figure

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from qghelpers.analysis.observables import observables
 from qghelpers.networks.unet import BalancedUNet, MaskedUNet, UNetAutoencoder
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -105,6 +106,21 @@ def test_the_u_has_the_widths_and_sizes_of_the_code(network):
     assert [text for text in drawn if text.count("×") == 2 and text[0].isdigit()] == [
         shape for level in ("3 × 125 × 125", *shapes[:-1]) for shape in (level, level)
     ] + shapes[-1:]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_jets_drawn_have_the_shapes_that_are_written_below_them(number):
+    """A pixel is 4 units wide, and a disc's area its energy."""
+    root = drawing("shapes")
+    (jet,) = (group for group in root.iter(f"{SVG}g") if group.get("id") == f"jet{number}")
+    image = torch.zeros(1, 3, 125, 125)
+    discs = [[float(disc.get(name)) for name in ("cx", "cy", "r")] for disc in jet]
+    for x, y, r in discs:
+        image[0, 1, round((x + 160 - 360 * number) / 4) + 62, round((164 - y) / 4) + 62] = r**2
+    found = observables(image)
+    (written,) = (t.text for t in root.iter(f"{SVG}text") if t.get("id") == f"values{number}")
+    assert written == ", ".join(f"{name} {found[name][0]:.2f}" for name in ("girth", "pTD", "C1"))
+    assert written in root.find(f"{SVG}desc").text
 
 
 @pytest.mark.parametrize("kernel", [3, 4])
