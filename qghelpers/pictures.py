@@ -1,19 +1,31 @@
-"""Energies to colours: 8-bit levels on a log scale, and what is drawn from them.
+"""Energies to colours: 8-bit levels on a log scale, and what is drawn from them; figures in words.
 
 A scale is fixed once over a set of images, so equal energies have equal colours in all of its
 pictures. The more energy, the darker: each colour stands out from white by a contrast of 3 or
 more, and their order is the same in grey and for colour-blind readers.
 """
 
+import sys
 from dataclasses import dataclass
 from io import BytesIO
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["COLOUR_MAP", "DIFFERENCE", "ENERGY", "Scale", "common_scale", "png"]
+__all__ = [
+    "COLOUR_MAP",
+    "DIFFERENCE",
+    "ENERGY",
+    "JET_SCALES",
+    "Scale",
+    "common_scale",
+    "in_words",
+    "png",
+    "show_in_notebooks",
+]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 LEVELS = 255  # besides 0, which is not lit
@@ -74,6 +86,11 @@ class Scale:
         return np.where(np.equal(levels, 0), 0, self.floor * (self.top / self.floor) ** share)
 
 
+# Of Tracks, ECAL and HCAL: from below the faintest lit pixel of a jet to about its brightest. With
+# these, equal energies have equal colours in all figures.
+JET_SCALES = Scale(0.1, 50.0), Scale(0.04, 20.0), Scale(0.03, 2.0)
+
+
 def common_scale(energies: np.ndarray, share: float = 1.0) -> Scale:
     """The scale of one channel for a set of images.
 
@@ -105,3 +122,34 @@ def png(levels: np.ndarray, palette: np.ndarray = ENERGY, factor: int = 1) -> by
     buffer = BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def in_words(figure: Figure) -> str:
+    """What a screen reader says of a figure: its label, or else the titles and names in it."""
+    if figure.get_label():
+        return figure.get_label()
+    panels = []
+    for ax in figure.axes:
+        if ax.get_label() != "<colorbar>":
+            sides = " against ".join(filter(None, [ax.get_ylabel(), ax.get_xlabel()]))
+            names = ", ".join(ax.get_legend_handles_labels()[1])
+            panels.append(": ".join(filter(None, [ax.get_title(), sides, names])))
+    return "Figure. " + "; ".join(panels)
+
+
+def show_in_notebooks() -> None:
+    """Store what a figure shows `in_words` with its picture, as the metadata `alt`.
+
+    And let IPython show figures also where $MPLBACKEND, such as Agg, keeps it from doing so.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    shown = shell.display_formatter
+    if Figure not in shown.formatters["image/png"]:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})
+    shown.mimebundle_formatter.for_type(
+        Figure, lambda figure, **_: ({}, {"image/png": {"alt": in_words(figure)}})
+    )

@@ -1,6 +1,6 @@
 """Figures. Every function takes arrays and returns a matplotlib figure; none shows it."""
 
-import sys
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
-from qghelpers.pictures import COLOUR_MAP, common_scale
+from qghelpers.pictures import COLOUR_MAP, JET_SCALES, common_scale, show_in_notebooks
 
 __all__ = [
     "bars",
@@ -32,23 +32,15 @@ __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 HALF = IMAGE_SIZE * PIXEL_WIDTH / 2  # half the width of an image, in eta or in radians
 COLOURS = {"quark": "tab:blue", "gluon": "tab:orange"}
+LINES = {"quark": "-", "gluon": "--"}
 LABELS = {"quark": QUARK, "gluon": GLUON}
-
-
-def _show_in_notebooks() -> None:
-    """Let IPython show figures also where $MPLBACKEND, such as Agg, keeps it from doing so."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is not None and Figure not in shell.display_formatter.formatters["image/png"]:
-        from IPython.core.pylabtools import select_figure_formats
-
-        select_figure_formats(shell, {"png"})
 
 
 def _axes(rows: int, columns: int, width: float, height: float, layout: str = "constrained"):
     """A figure and its axes; what stands beside a square axis needs the layout "compressed"."""
     size = width * columns, height * rows
     figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False)
-    _show_in_notebooks()
+    show_in_notebooks()
     plt.close(figure)  # the caller decides whether and where it is shown
     return figure, axes
 
@@ -63,8 +55,8 @@ def particles(
 
     Args:
         kinds: name of each kind of particle and its `eta`, `phi` and `pt` in GeV.
-        jet_eta, jet_phi: the jet's axis; a circle of `radius` is drawn around it.
-        radius: of the jet.
+        jet_eta, jet_phi: the jet's axis.
+        radius: of the circle that is drawn around it.
     """
     figure, axes = _axes(1, 1, 6.4, 5, "compressed")
     ax = axes[0, 0]
@@ -73,6 +65,7 @@ def particles(
         ax.scatter(eta - jet_eta, d_phi, s=12 * pt, alpha=0.5, linewidths=0, label=name)
     ax.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", label=f"jet, R = {radius:g}"))
     ax.set(xlabel="Δη", ylabel="Δφ [rad]", xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal")
+    ax.locator_params(nbins=5)
     legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="area ∝ pT")
     for handle in legend.legend_handles[: len(kinds)]:
         handle.set_sizes([40])
@@ -99,18 +92,19 @@ def bent_tracks(paths: np.ndarray, charges: np.ndarray, radius: float) -> Figure
     return figure
 
 
-def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
+def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = False) -> Figure:
     """Jet images, a row each and a column for each channel, on one log colour scale a column.
 
     Args:
-        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`; pixels below
-            a thousandth of the brightest one, and unlit ones, stay white.
+        rows: title of each row and its image in GeV/100, with shape `(3, H, W)`.
         half_width: show this much on each side of the centre, in eta and in radians.
+        fixed: use `JET_SCALES`, else what `common_scale` finds; fainter pixels stay white.
     """
-    figure, axes = _axes(len(rows), len(CHANNELS), 4, 3.1, "compressed")
+    height = 3.5 + 0.5 / len(rows)  # of a picture, and its share of the bar below
+    figure, axes = _axes(len(rows), len(CHANNELS), 4, height, "compressed")
     for column, channel in enumerate(CHANNELS):
         stack = GEV_PER_UNIT * np.stack([np.asarray(image[column]) for image in rows.values()])
-        scale = common_scale(stack)
+        scale = JET_SCALES[column] if fixed else common_scale(stack)
         norm = LogNorm(scale.floor, scale.top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
             shown = np.ma.masked_less(pixels, scale.floor)
@@ -118,7 +112,8 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF) -> Figure:
             mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
             ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
-        figure.colorbar(mesh, ax=axes[:, column], label="GeV per pixel", shrink=0.9)
+        label = f"GeV per pixel; white: below {scale.floor:.1g}"
+        figure.colorbar(mesh, ax=axes[:, column], label=label, location="bottom", pad=0.01)
     return figure
 
 
@@ -177,7 +172,8 @@ def histograms(columns: dict[str, np.ndarray], labels: np.ndarray, bins: int = 4
         edges = _edges(values, bins)
         for kind, label in LABELS.items():
             chosen = values[labels == label]
-            ax.hist(chosen, edges, histtype="step", color=COLOURS[kind], label=kind, density=True)
+            look = {"color": COLOURS[kind], "linestyle": LINES[kind], "linewidth": 1.5}
+            ax.hist(chosen, edges, histtype="step", label=kind, density=True, **look)
         ax.set(xlabel=name, ylabel="share of jets per unit")
     axes[0][0].legend()
     return figure
@@ -290,8 +286,10 @@ def score_histograms(scores: dict[str, np.ndarray], xlabel: str, log: bool = Fal
     figure, axes = _axes(1, 1, 6, 3.6)
     ax = axes[0, 0]
     edges = _edges(np.concatenate(list(scores.values())), 40)
-    for name, values in scores.items():
-        ax.hist(values, edges, histtype="step", density=True, label=name)
+    lines = itertools.cycle(("-", "--", ":", "-."))  # to tell them apart without colours, too
+    for (name, values), line in zip(scores.items(), lines, strict=False):
+        look = {"linestyle": line, "linewidth": 1.5}
+        ax.hist(values, edges, histtype="step", density=True, label=name, **look)
     ax.set(xlabel=xlabel, ylabel="share per unit", yscale="log" if log else "linear")
     ax.legend()
     return figure

@@ -110,6 +110,12 @@ def test_a_closer_look_at_a_jet():
 
 
 @compared
+def test_a_jet_on_the_scales_of_all_jets():
+    """All of HCAL is there, and the faintest crystals: the scales reach below what is lit."""
+    return plots.images({"jet": jet(), "a tenth": jet() / 10}, half_width=0.6, fixed=True)
+
+
+@compared
 def test_numbered_bars():
     return plots.bars(np.array([3.0, 1.0, 2.0]), "latent number", "nats")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from qghelpers import plots, widgets
+from qghelpers import layout, plots, widgets
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,34 @@ def test_images_show_gev_with_eta_to_the_right_and_phi_upwards():
     assert shown.origin == "lower"
     assert panels[1].get_title() == "one: ECAL"
     assert shown.norm is panels[4].get_images()[0].norm
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_colour_bar_says_what_stays_white(fixed):
+    image = np.zeros((3, 125, 125))
+    image[:, 3, 4], image[:, 5, 6] = 0.5, 0.001
+    image[:, 7, 8] = 0.00005 if fixed else 0.0001
+    figure = plots.images({"one": image}, fixed=fixed)
+    labels = [ax.get_xlabel() for ax in figure.axes if "white" in ax.get_xlabel()]
+    floors = ("0.1", "0.04", "0.03") if fixed else ("0.05",) * 3
+    assert labels == [f"GeV per pixel; white: below {floor}" for floor in floors]
+    for ax in (ax for ax in figure.axes if ax.get_images()):
+        white = ax.get_images()[0].get_array().mask
+        assert not white[6, 5]
+        assert white[8, 7]
+
+
+def test_fixed_scales_do_not_depend_on_the_jet_and_show_all_that_is_lit():
+    image = np.zeros((3, 125, 125))
+    image[:, 3, 4] = 0.5
+    bright, faint = (plots.images({"": i}, fixed=True) for i in (image, image / 100))
+    limits = [
+        [ax.get_images()[0].get_clim() for ax in figure.axes if ax.get_images()]
+        for figure in (bright, faint)
+    ]
+    assert limits[0] == limits[1]
+    for (floor, top), smallest in zip(limits[0], layout.SMALLEST_DEPOSITS, strict=True):
+        assert floor <= smallest < top
 
 
 def test_particles_are_drawn_around_the_jet_also_across_the_seam_in_phi():
@@ -151,9 +179,11 @@ def test_every_axis_is_labelled(name):
     for ax in FIGURES[name].axes:
         ticks = [label.get_text() for label in ax.get_xticklabels()]
         named = ticks and all(text and not text[-1].isdigit() for text in ticks)
-        is_colour_bar = ax.get_label() == "<colorbar>"
-        assert ax.get_ylabel()
-        assert ax.get_xlabel() or named or is_colour_bar
+        if ax.get_label() == "<colorbar>":
+            assert ax.get_xlabel()  # it lies below the pictures
+        else:
+            assert ax.get_ylabel()
+            assert ax.get_xlabel() or named
 
 
 def test_every_figure_function_is_compared_as_a_picture():
@@ -164,15 +194,22 @@ def test_every_figure_function_is_compared_as_a_picture():
     assert set(figures) - set(FIGURES) == {"feature_maps"}
 
 
-@pytest.mark.parametrize("registered", [False, True])
-def test_a_notebook_shows_figures_whatever_the_backend(monkeypatch, registered):
-    """MPLBACKEND=Agg keeps IPython's own backend, and with it all pictures, away."""
+@pytest.fixture
+def shell(monkeypatch):
+    """What a notebook shows with, and the words that go with a figure."""
     import IPython
     from IPython.core.interactiveshell import InteractiveShell
-    from matplotlib.figure import Figure
 
     shell = InteractiveShell()
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    return shell
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_notebook_shows_figures_whatever_the_backend(shell, registered):
+    """MPLBACKEND=Agg keeps IPython's own backend, and with it all pictures, away."""
+    from matplotlib.figure import Figure
+
     if registered:
         png = shell.display_formatter.formatters["image/png"]
         png.for_type(Figure, lambda figure: b"its own")
@@ -182,3 +219,30 @@ def test_a_notebook_shows_figures_whatever_the_backend(monkeypatch, registered):
         assert shown["image/png"] == b"its own"
     else:
         assert b64decode(shown["image/png"]).startswith(b"\x89PNG")
+
+
+def test_a_figure_in_a_notebook_says_what_is_in_it(shell):
+    values = np.arange(9.0)
+    figure = plots.histograms({"mass [GeV]": values, "pT": values}, np.arange(9) % 2)
+    shown, told = shell.display_formatter.format(figure)
+    assert b64decode(shown["image/png"]).startswith(b"\x89PNG")
+    assert told["image/png"]["alt"] == (
+        "Figure. share of jets per unit against mass [GeV]: quark, gluon; "
+        "share of jets per unit against pT: quark, gluon"
+    )
+
+
+def test_of_jet_images_it_names_the_panels_and_leaves_out_the_colour_bars(shell):
+    figure = plots.images({"one": np.zeros((3, 125, 125))})
+    told = shell.display_formatter.format(figure)[1]["image/png"]["alt"]
+    panels = [f"one: {channel}: Δφ [rad] against Δη" for channel in layout.CHANNELS]
+    assert told == "Figure. " + "; ".join(panels)
+
+
+def test_a_figure_with_a_label_says_that_alone_also_if_the_reader_has_made_it(shell):
+    plots.bars({"a": 1.0}, "x", "y")
+    figure, ax = plt.subplots()
+    plt.close(figure)
+    ax.set(xlabel="time")
+    figure.set_label("A line that goes up")
+    assert shell.display_formatter.format(figure)[1]["image/png"] == {"alt": "A line that goes up"}

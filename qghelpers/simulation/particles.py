@@ -1,11 +1,14 @@
-"""`Particles`: the particles of many events, as flat arrays."""
+"""`Particles`: the particles of many events, as flat arrays; and some to begin with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Particles"]
+__all__ = ["Particles", "packaged_crossing"]
+
+PACKAGED = Path(__file__).with_name("crossing.npz")
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,19 @@ class Particles:
         """The particles of all parts, in this order."""
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return Particles(*map(np.concatenate, columns))
+
+
+def packaged_crossing() -> tuple[Particles, float, float]:
+    """A simulated crossing of two bunches of protons, for where Pythia8 cannot be installed.
+
+    Returns:
+        The visible particles: of event 0, a collision that gave two gluon jets, and of events 1 to
+        200, pile-up, of which only the particles within 2 in eta of the jet are kept; and eta and
+        phi of the leading jet's axis.
+    """
+    with np.load(PACKAGED) as file:
+        stored = dict(file)
+    eta, phi = stored.pop("jet")
+    wide = {np.dtype("f4"): float, np.dtype("i1"): float}  # as Pythia's particles have them
+    arrays = {name: array.astype(wide.get(array.dtype, int)) for name, array in stored.items()}
+    return Particles(**arrays), float(eta), float(phi)

@@ -140,9 +140,11 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
 
 SERIES = """
 import shutil, sys, qghelpers as qg
+from qghelpers.simulation.particles import packaged_crossing
 assert sys.argv[2] in qg.__file__, qg.__file__
 shutil.copy(sys.argv[1], "jets.hdf5")
 jets = qg.load_jets("jets.hdf5")
+assert len(packaged_crossing()[0])
 for name in ("vae", "unet", "unet-masked"):
     qg.reconstruct(qg.load_pretrained(name), jets.images([0]))
 recipe = qg.get_recipe("vae", "reference", 1, batch_size=8)
