@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import gaussian_kde
 
 from qghelpers.pictures import COLOUR_MAP, common_scale
@@ -49,12 +50,12 @@ def clouds(
         chosen = _thinned(len(points))
         for kind, label in LABELS.items():
             of_class = chosen[labels[chosen] == label]
-            ax.scatter(*points[of_class].T, s=5, alpha=0.25, linewidths=0, color=COLOURS[kind])
+            ax.scatter(*points[of_class].T, s=8, alpha=0.35, linewidths=0, color=COLOURS[kind])
             if title not in whole:
                 _contours(ax, points[of_class], limits, COLOURS[kind])
             ax.plot([], [], color=COLOURS[kind], label=kind)
         if title in whole:  # every point, the outliers too
-            ax.scatter(*points.T, s=5, linewidths=0, color="grey", zorder=0)
+            ax.scatter(*points.T, s=14, linewidths=0, color="grey", zorder=0)
         else:
             ax.set(xlim=limits[0], ylim=limits[1])
         ax.set(title=title, xlabel=names[0], ylabel=names[1])
@@ -63,8 +64,9 @@ def clouds(
 
 
 def _contours(ax, points: np.ndarray, limits: list[tuple[float, float]], colour: str) -> None:
-    """Lines that enclose `SHARES` of the points: the density's quantiles at the points."""
-    density = gaussian_kde(points.T)
+    """Lines that enclose `SHARES` of the points; those beyond the limits shape no density."""
+    inside = np.all([(x > low) & (x < high) for x, (low, high) in zip(points.T, limits, strict=True)], axis=0)
+    density = gaussian_kde(points[inside].T)
     x, y = (np.linspace(low, high, MESH) for low, high in limits)
     mesh = np.stack(np.meshgrid(x, y))
     heights = density(mesh.reshape(2, -1)).reshape(MESH, MESH)
@@ -155,6 +157,7 @@ def lines(
             errors = values[:, 1] if values.shape[1] == 2 else None
             ax.errorbar(x[: len(values)], values[:, 0], errors, marker=".", capsize=3, label=name)
         ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log else "linear")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log:
             ax.set_xticks(x, [f"{value:g}" for value in x])
             ax.minorticks_off()

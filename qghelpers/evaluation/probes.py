@@ -47,19 +47,24 @@ def probed(
     return row
 
 
-def untrained(model: JetAutoencoder, seed: int = 0) -> JetAutoencoder:
-    """The same network with random weights, as before its training; its scaling is kept.
+def untrained(
+    model: JetAutoencoder, seed: int = 0, train: JetImages | None = None
+) -> JetAutoencoder:
+    """The same network with random weights; its scaling is kept.
 
     What its code knows is owed to the architecture and to what the network is given.
 
     Args:
         model: a network that `base.rebuild` can make anew.
         seed: of the weights; the caller's random numbers are left alone.
+        train: jets that it is prepared for, as `fit` does before the first step.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = base.rebuild(base.description(model))
     fresh.scaling.load_state_dict(model.scaling.state_dict())
+    if train is not None:
+        fresh.prepare(train)
     return fresh.eval()
 
 
