@@ -65,7 +65,9 @@ def clouds(
 
 def _contours(ax, points: np.ndarray, limits: list[tuple[float, float]], colour: str) -> None:
     """Lines that enclose `SHARES` of the points; those beyond the limits shape no density."""
-    inside = np.all([(x > low) & (x < high) for x, (low, high) in zip(points.T, limits, strict=True)], axis=0)
+    inside = np.all(
+        [(x > low) & (x < high) for x, (low, high) in zip(points.T, limits, strict=True)], axis=0
+    )
     density = gaussian_kde(points[inside].T)
     x, y = (np.linspace(low, high, MESH) for low, high in limits)
     mesh = np.stack(np.meshgrid(x, y))
