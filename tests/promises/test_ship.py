@@ -53,7 +53,7 @@ def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
 
 def test_of_a_vae_the_encoder_alone_can_be_shipped(jets, tmp_path):
     model = qg.VAE(latent_dim=3)
-    qg.fit(model, jets[:40], jets[40:60], qg.Recipe(epochs=1), out=tmp_path / "run")
+    qg.fit(model, jets[:40], jets[40:60], qg.Recipe(epochs=1, batch_size=20), out=tmp_path / "run")
     path = shipping.ship_encoder(tmp_path / "run", "small", tmp_path)
     kept = load_file(path)
     assert {name.split(".")[0] for name in kept} == {"scaling", "encoder", "to_posterior"}
