@@ -1,5 +1,6 @@
 # What the package offers by itself, `import qghelpers as qg`; `__init__.py` reads this list.
 
+from . import latent_plots as latent_plots
 from . import plots as plots
 from .analysis import anomaly as anomaly
 from .analysis import baselines as baselines
@@ -14,6 +15,7 @@ from .analysis.tables import Table as Table
 from .data import layout as layout
 from .data.hdf5 import DataError as DataError
 from .data.jets import JetImages as JetImages
+from .evaluation.features import features as features
 from .explorers import explore as explore
 from .explorers import explore_reconstructions as explore_reconstructions
 from .explorers import explore_threshold as explore_threshold

@@ -118,24 +118,6 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _add_fields(command.add_argument_group("where and how to compute"), qg.Engine)
 
 
-def _evaluate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", type=Path, metavar="DIR")
-    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
-    command.add_argument(
-        "--fit-on",
-        type=Path,
-        nargs="+",
-        metavar="FILE.hdf5",
-        help="the run's own file: fit the baselines on its training jets, test on all of --data",
-    )
-    command.add_argument(
-        "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="other runs to judge"
-    )
-    command.add_argument(
-        "--thorough", action="store_true", help="train supervised networks as judges: ten minutes"
-    )
-
-
 def _benchmark_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="all unless given")
 
@@ -146,7 +128,8 @@ COMMANDS = {
     "convert": ("make a file of jets from one with other names or units", commands.convert_options),
     "inspect": ("say what is in a file", commands.inspect_options),
     "train": ("train a network into a run folder", _train_options),
-    "evaluate": ("judge a run on held-out jets", _evaluate_options),
+    "evaluate": ("judge a run on held-out jets", commands.evaluate_options),
+    "features": ("write the code of every jet to a file", commands.features_options),
     "benchmark": ("measure what the project claims", _benchmark_options),
 }
 
@@ -191,6 +174,14 @@ def _evaluate(args: argparse.Namespace) -> None:
         runs.read_config(run)  # a wrong folder is told before data are read
     fit_on = None if args.fit_on is None else qg.load_jets(args.fit_on)
     print(evaluate(args.run, qg.load_jets(args.data), fit_on, args.beside, args.thorough))
+
+
+def _features(args: argparse.Namespace) -> None:
+    from qghelpers.evaluation import features
+
+    model, jets = features.network(args.network), qg.load_jets(args.data, args.limit)
+    features.warn_of_seen(args.network, jets)
+    print(f"{qg.features(model, jets, args.out)}: {len(jets)} jets")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -276,14 +267,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
         elif args.command == "fetch":
             commands.fetch(args, qg.home() / "data" / qg.layout.PUBLIC_FILE)
-        elif args.command == "convert":
-            commands.convert(args)
-        elif args.command == "inspect":
-            commands.inspect(args)
+        elif args.command in ("convert", "inspect"):
+            getattr(commands, args.command)(args)
         elif args.command == "train":
             return _train(args)
         elif args.command == "evaluate":
             _evaluate(args)
+        elif args.command == "features":
+            _features(args)
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:

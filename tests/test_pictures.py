@@ -7,7 +7,7 @@ The input is asymmetric, so that nothing can be exchanged unseen. After a wanted
 import numpy as np
 import pytest
 
-from qghelpers import plots
+from qghelpers import latent_plots, plots
 
 compared = pytest.mark.mpl_image_compare(
     baseline_dir="baseline", style="default", tolerance=1, savefig_kwargs={"dpi": 60}
@@ -133,3 +133,47 @@ def test_a_comparison_of_many_columns_on_a_log_axis():
 @compared
 def test_shares_without_a_log_axis():
     return plots.score_histograms({"one": np.arange(50) ** 1.5, "two": np.arange(30) * 9.0}, "x")
+
+
+def cloud() -> tuple[np.ndarray, np.ndarray]:
+    """Points of two classes, one of them narrower and further up, and one point far out."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(300, 2)) * [3, 1]
+    labels = (np.arange(300) % 3 == 0).astype(int)
+    points[labels == 1] = points[labels == 1] / 2 + [1, 3]
+    points[0] = [60, -40]
+    return points, labels
+
+
+@compared
+def test_clouds_with_contours_and_one_that_an_outlier_spoils():
+    points, labels = cloud()
+    panels = {"robust": points, "whole": points, "turned": points[:, ::-1]}
+    return latent_plots.clouds(panels, labels, ("first", "second"), whole=["whole"])
+
+
+@compared
+def test_a_cloud_in_the_colours_of_quantities_and_of_an_angle():
+    points, _ = cloud()
+    angle = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
+    quantities = {"height": points[:, 1], "angle [°]": angle}
+    return latent_plots.coloured(points, quantities, ("first", "second"), cyclic=["angle [°]"])
+
+
+@compared
+def test_a_grid_of_pictures_on_one_scale():
+    image = 100 * jet().sum(axis=0)
+    rows = {"one": image[None], "fading": np.stack([image / 3**i for i in range(3)])}
+    return latent_plots.grid(rows, ["0", "1", "2"], half_width=0.3)
+
+
+@compared
+def test_lines_with_and_without_uncertainties():
+    rising = np.array([[1.0, 0.3], [2.0, 0.1], [4.0, 0.5], [4.5, 0.2]])
+    panels = {"share": {"rising": rising, "short": rising[:2, 0]}, "other": {"falling": rising * [-1, 1]}}
+    return latent_plots.lines(panels, "numbers", [2, 4, 8, 32], log=True)
+
+
+@compared
+def test_lines_over_whole_numbers():
+    return latent_plots.lines({"energy": {"walk": np.arange(5.0) ** 2}}, "step", np.arange(5))

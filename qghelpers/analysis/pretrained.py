@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from qghelpers.data.hdf5 import DataError
 from qghelpers.data.jets import JetImages
 from qghelpers.networks.base import JetAutoencoder
-from qghelpers.training import runs
+from qghelpers.training import recipes, runs
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -54,6 +57,33 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoenc
     """
     card = pretrained_card(name)
     return runs.load_weights(card, WEIGHTS / f"{_file_name(name)}.safetensors").to(device)
+
+
+class _Missing(nn.Module):
+    """In the place of a decoder that is not shipped."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        raise ValueError("of the reference VAE the encoder alone is shipped: train it for images")
+
+
+def load_reference_encoder() -> JetAutoencoder:
+    """The encoder of the reference recipe's VAE, trained in full on the jets of the shipped "vae".
+
+    A control beside that: 30 epochs, a code of 32 numbers. Its weights are kept in half precision
+    (`tests/benchmarks/ship.py --encoder-only` makes the file from a run). It cannot decode.
+
+    Raises:
+        qghelpers.DataError: the installed file is damaged.
+    """
+    model = recipes.build("vae", "reference")
+    model.from_latent = model.decoder = _Missing()
+    path = WEIGHTS / "vae-reference-encoder.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"{path} is damaged ({why}): install the package again") from error
+    return model.eval()
 
 
 def numbers(jets: JetImages) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 `table` judges a run on held-out jets beside its baselines; `samples` asks whether drawn jets can
 be told from true ones, `probes` what a code knows of quark and gluon; `tagger` is a supervised
-network, with which both look at images.
+network, with which both look at images; `features` writes the codes of a file for other programs.
 """
 
 import lazy_loader
 
-_MODULES = ["probes", "samples", "table", "tagger"]
+_MODULES = ["features", "probes", "samples", "table", "tagger"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

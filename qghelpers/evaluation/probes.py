@@ -47,6 +47,27 @@ def probed(
     return row
 
 
+def untrained(
+    model: JetAutoencoder, seed: int = 0, train: JetImages | None = None
+) -> JetAutoencoder:
+    """The same network with random weights; its scaling is kept.
+
+    What its code knows is owed to the architecture and to what the network is given.
+
+    Args:
+        model: a network that `base.rebuild` can make anew.
+        seed: of the weights; the caller's random numbers are left alone.
+        train: jets that it is prepared for, as `fit` does before the first step.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = base.rebuild(base.description(model))
+    fresh.scaling.load_state_dict(model.scaling.state_dict())
+    if train is not None:
+        fresh.prepare(train)
+    return fresh.eval()
+
+
 def rows(
     models: dict[str, JetAutoencoder], train: JetImages, test: JetImages, seed: int = 0
 ) -> dict[str, dict[str, tuple[float, float]]]:
@@ -71,11 +92,7 @@ def rows(
         score = tagger.scores(judge, images, len(test))
         return metrics.auc(score[test.labels == 0], score[test.labels == 1])
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        last = list(models.values())[-1]
-        fresh = base.rebuild(base.description(last))
-        fresh.scaling.load_state_dict(last.scaling.state_dict())
+    fresh = untrained(list(models.values())[-1], seed)
     table = {}
     for name, model in (models | {"untrained": fresh}).items():
         codes = (latent.encode(model, jets) for jets in (train, test))

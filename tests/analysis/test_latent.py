@@ -119,3 +119,34 @@ def test_explained_asks_for_the_order_of_a_feature_and_not_for_its_scale():
     assert latent.explained(np.exp(5 * features), values) == pytest.approx(expected, abs=0.01)
     features[7] = 1e6  # one jet far out of all others
     assert latent.explained(features, values) == pytest.approx(expected, abs=0.01)
+
+
+def test_what_is_predicted_of_a_jet_does_not_depend_on_what_it_has():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 3))
+    values = features[:, 1] + 5
+    predicted = latent.predicted(features, values)
+    assert np.corrcoef(predicted, values)[0, 1] > 0.95
+    changed = values.copy()
+    changed[190] = 1000
+    assert latent.predicted(features, changed)[190] == pytest.approx(predicted[190])
+    share = 1 - ((predicted - values) ** 2).mean() / values.var()
+    assert latent.explained(features, values) == pytest.approx(share)
+
+
+def test_more_numbers_leave_less_error():
+    """Of the networks that were trained beforehand, and of PCA: as the notebook shows it."""
+    table = latent.by_size()
+    sizes = len(table["sizes"])
+    assert table["sizes"].tolist() == [2, 4, 8, 16, 32, 64]
+    for kind in ("VAE", "PCA"):
+        errors = table[f"errors {kind}"]
+        assert errors.shape == (sizes, 4, 2)
+        assert (np.diff(errors[:, 0, 0]) < 0).all()
+        assert (errors[..., 0] < 1).all()
+        assert (errors[..., 1] < 0.01).all()
+        assert table[f"images {kind}"].shape == (sizes, 3, 69, 69)
+    assert table["jet"].shape == (3, 69, 69)
+    ratio = table["errors VAE"][:, 0, 0] / table["errors PCA"][:, 0, 0]
+    np.testing.assert_allclose(table["VAE by PCA"][:, 0], ratio, rtol=1e-4)
+    assert (table["active"] <= table["sizes"]).all()

@@ -158,3 +158,24 @@ def test_an_unknown_name_and_damaged_weights_cost_one_line(tmp_path, monkeypatch
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
     with pytest.raises(qg.DataError, match="does not hold this network"):
         qg.load_pretrained("vae")
+
+
+def test_the_reference_encoder_gives_codes_and_no_images(jets):
+    """As much of quark and gluon as the card says of the whole network, from a small file."""
+    assert (pretrained.WEIGHTS / "vae-reference-encoder.safetensors").stat().st_size < 2e6
+    model = pretrained.load_reference_encoder()
+    codes = latent.encode(model, jets)
+    assert codes.shape == (len(jets), 32)
+    assert latent.active_dimensions(codes).all()
+    score = latent.cross_probe(codes, jets.labels)
+    value, error = metrics.auc(score[jets.labels == 0], score[jets.labels == 1])
+    expected, _ = qg.pretrained_card("vae")["results"]["vae (reference)"]["AUC linear"]
+    assert value == pytest.approx(expected, abs=4 * error)
+    with pytest.raises(ValueError, match="the encoder alone is shipped"):
+        model.reconstruct(jets.images([0]))
+
+
+def test_a_damaged_reference_encoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
+    with pytest.raises(qg.DataError, match=r"vae-reference-encoder\.safetensors is damaged"):
+        pretrained.load_reference_encoder()

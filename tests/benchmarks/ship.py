@@ -4,6 +4,10 @@
 
 The commands that made data, run and metrics go into the card, in order. So do notes: what else was
 measured or tried. The seconds that a training took are left out; they are those of a machine.
+
+    python tests/benchmarks/ship.py RUN vae-reference-encoder --encoder-only
+
+ships no network, only a VAE's encoder in half precision, for `load_reference_encoder`.
 """
 
 import argparse
@@ -12,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import save_file
 
 import qghelpers as qg
 from qghelpers.analysis import pretrained
@@ -80,6 +85,25 @@ def ship(
     return path
 
 
+def ship_encoder(run: str | Path, name: str, folder: Path = WEIGHTS) -> Path:
+    """Write what a VAE's code needs, in half precision, and return the file's path.
+
+    The scaling keeps its precision: the energies of pixels go through it.
+    """
+    state = runs.load_run(run).state_dict()
+    kept = {
+        name: tensor
+        if name.startswith("scaling.") or not tensor.is_floating_point()
+        else tensor.half()
+        for name, tensor in state.items()
+        if name.split(".")[0] in ("scaling", "encoder", "to_posterior")
+    }
+    path = folder / f"{name}.safetensors"
+    with replacing(path) as temporary:
+        save_file(kept, temporary)
+    return path
+
+
 def _of_jets(row: dict) -> dict:
     """A row of the table, without the time that is of a machine."""
     return {name: value for name, value in row.items() if name != "seconds to train"}
@@ -89,10 +113,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--commands", nargs="+", required=True)
+    parser.add_argument("--data", type=Path, nargs="+")
+    parser.add_argument("--commands", nargs="+")
     parser.add_argument("--notes", nargs="*", default=())
+    parser.add_argument("--encoder-only", action="store_true")
     args = parser.parse_args()
+    if args.encoder_only:
+        print(ship_encoder(args.run, args.name))
+        return
+    if not (args.data and args.commands):
+        parser.error("give the --data and the --commands that made the run")
     jets = qg.load_jets(args.data)
     config = runs.read_config(args.run)
     seed = config["seed"]

@@ -110,3 +110,25 @@ def test_only_labelled_jets_and_at_most_so_many_are_asked(jets, monkeypatch):
     probes.rows({"small": small_vae()}, some[:300], some[300:])
     assert len(asked["train"]) == 100
     assert set(asked["train"]) == {0, 1}
+
+
+def test_an_untrained_network_has_the_scaling_and_no_weight_of_the_trained_one(jets, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(
+        qg.VAE, "prepare", lambda self, train: prepared.append(train), raising=False
+    )
+    model = qg.VAE(latent_dim=3)
+    model.scaling.fit(jets[:50])
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    fresh, other = probes.untrained(model), probes.untrained(model, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(fresh.scaling.mean, model.scaling.mean)
+    weights = [network.to_posterior.weight for network in (model, fresh, other)]
+    assert not any(
+        torch.equal(a, b) for a, b in zip(weights, weights[1:] + weights[:1], strict=True)
+    )
+    assert not fresh.training
+    assert prepared == []
+    probes.untrained(model, train=jets[:7])
+    assert [len(train) for train in prepared] == [7]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import qghelpers as qg
 from qghelpers.analysis import pretrained
@@ -48,3 +49,16 @@ def test_a_run_can_be_shipped_once_it_is_judged(jets, tmp_path, monkeypatch):
     for seen, number in ((train[:3], 3), (validation[:1], 1), (jets, 360)):
         with pytest.raises(qg.DataError, match=f"small was trained on {number} of these"):
             qg.require_unseen("small", seen)
+
+
+def test_of_a_vae_the_encoder_alone_can_be_shipped(jets, tmp_path):
+    model = qg.VAE(latent_dim=3)
+    qg.fit(model, jets[:40], jets[40:60], qg.Recipe(epochs=1, batch_size=20), out=tmp_path / "run")
+    path = shipping.ship_encoder(tmp_path / "run", "small", tmp_path)
+    kept = load_file(path)
+    assert {name.split(".")[0] for name in kept} == {"scaling", "encoder", "to_posterior"}
+    assert kept["to_posterior.weight"].dtype == torch.float16
+    state = model.state_dict()
+    for name, tensor in kept.items():
+        torch.testing.assert_close(tensor.to(state[name]), state[name], rtol=1e-3, atol=1e-5)
+    assert kept["scaling.mean"].dtype == torch.float32
