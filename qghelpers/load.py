@@ -104,8 +104,8 @@ def load_jets(
     return jets
 
 
-def load_sample(name: str) -> JetImages:
-    """Open one of the small files of simulated jets that come with the package.
+def load_sample(*names: str) -> JetImages:
+    """Open one or several of the small files of simulated jets that come with the package.
 
     - "qcd", 500 quark and gluon jets like those of the default sample of `load_jets`;
     - "w", "top", "dark", 160 jets each of other processes;
@@ -117,12 +117,13 @@ def load_sample(name: str) -> JetImages:
     They are read into memory; no cache is kept of them.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or none is named.
     """
     known = sorted(path.stem for path in PACKAGED.glob("*.hdf5"))
-    if name not in known:
-        raise ValueError(f"{name!r} does not come with the package: there are {', '.join(known)}")
-    return load_jets(PACKAGED / f"{name}.hdf5")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} does not come with the package: there are {known}")
+    return load_jets([PACKAGED / f"{name}.hdf5" for name in names])
 
 
 def _paths(path: str | bytes | os.PathLike | Iterable) -> list[Path]:

@@ -116,8 +116,16 @@ def test_no_cache_is_kept_of_the_samples_of_the_package(monkeypatch, tmp_path):
 
 
 def test_an_unknown_sample_is_one_line_that_names_those_there_are():
-    with pytest.raises(ValueError, match=r"'higgs' does not come .* black_box, dark, qcd, qcd_har"):
-        qg.load_sample("higgs")
+    with pytest.raises(ValueError, match=r"'higgs' does not come .*'black_box', 'dark', 'qcd', "):
+        qg.load_sample("w", "higgs")
+    with pytest.raises(ValueError, match="no file was given"):
+        qg.load_sample()
+
+
+def test_several_samples_follow_one_another():
+    both = qg.load_sample("w", "qcd_like_w")
+    assert both.process.tolist() == ["w"] * 160 + ["qcd"] * 160
+    np.testing.assert_array_equal(both.images([161])[0], qg.load_sample("qcd_like_w")[1].image)
 
 
 def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch, tmp_path):

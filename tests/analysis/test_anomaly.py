@@ -5,7 +5,7 @@ import pytest
 import torch
 from small import small_vae
 
-from qghelpers.analysis import anomaly
+from qghelpers.analysis import anomaly, metrics
 from qghelpers.data import layout
 
 
@@ -19,7 +19,8 @@ def test_scores_are_the_losses_and_plain_sums(jets):
     expected = error.square().sum(dim=(1, 2, 3))
     np.testing.assert_allclose(scores["squared error"], expected, rtol=1e-4)
     np.testing.assert_allclose(scores["kl"], kl, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(scores["total energy"], 100 * images.sum(dim=(1, 2, 3)), rtol=1e-4)
+    calorimeters = 100 * images[:, 1:].sum(dim=(1, 2, 3))
+    np.testing.assert_allclose(scores["energy"], calorimeters, rtol=1e-4)
     np.testing.assert_array_equal(scores["lit pixels"], jets[:6].pixel_counts().sum(axis=1))
 
 
@@ -48,3 +49,93 @@ def test_a_dead_tracker_loses_tracks_alone(jets):
     assert (dead[:, 0] == 0).all()
     assert torch.equal(dead[:, 1:], images[:, 1:])
     assert torch.equal(images, before)
+
+
+def test_towers_are_the_energies_of_five_by_five_pixels_without_tracks(jets):
+    images = jets.images(slice(0, 4))
+    found = anomaly.towers(images)
+    assert found.shape == (4, 2, 25, 25)
+    expected = 100 * images[2, 2, 60:65, 55:60].sum()
+    assert found[2, 1, 12, 11] == pytest.approx(expected.item(), rel=1e-4)
+    energy = anomaly.anomaly_scores(small_vae(), images)["energy"]
+    np.testing.assert_allclose(found.sum(dim=(1, 2, 3)), energy, rtol=1e-4)
+
+
+def test_a_hot_tower_adds_its_energy_to_one_whole_tower(jets):
+    images = jets.images(slice(0, 5))
+    before = images.clone()
+    added = anomaly.hot_tower(images, energy=30) - images
+    assert torch.equal(images, before)
+    assert torch.equal(added[:, :2], torch.zeros_like(added[:, :2]))
+    grid = anomaly.towers(added)[:, 1].flatten(1)
+    np.testing.assert_allclose(grid.max(dim=1).values, 30, rtol=1e-3)
+    np.testing.assert_allclose(grid.sum(dim=1), 30, rtol=1e-3)
+    assert len(set(grid.argmax(dim=1).tolist())) > 1
+    assert ((added[:, 2] > 1e-3).sum(dim=(1, 2)) == 25).all()
+
+
+def test_the_two_sided_score_is_the_distance_from_the_training_median():
+    training = np.array([1.0, 2.0, 9.0])
+    np.testing.assert_allclose(anomaly.two_sided(np.array([0.0, 2.0, 5.0]), training), [2, 0, 3])
+
+
+def test_ranks_are_taken_among_training_jets_of_similar_mass():
+    training_masses = np.array([10.0, 11, 12, 100, 101, 102])
+    training_scores = np.array([1.0, 2, 3, 10, 20, 30])
+    masses, scores = np.array([11.0, 101, 101, 11]), np.array([2.5, 2.5, 25, 0])
+    ranks = anomaly.rank_among_similar(scores, masses, training_scores, training_masses, 3)
+    np.testing.assert_allclose(ranks, np.array([2, 0, 2, 0]) / 3, atol=0.5 / 3)
+    assert ranks[1] > ranks[3]  # equal ranks, in the order of the scores
+    assert ranks[0] < 1 < 3 * ranks[0]
+
+
+def test_a_rank_among_similar_masses_follows_no_mass():
+    rng = np.random.default_rng(0)
+    masses = rng.uniform(50, 200, 1200)
+    scores = masses + rng.normal(0, 20, 1200)
+    ranks = anomaly.rank_among_similar(scores[600:], masses[600:], scores[:600], masses[:600])
+    assert np.corrcoef(scores, masses)[0, 1] > 0.9
+    assert abs(np.corrcoef(ranks, masses[600:])[0, 1]) < 0.15
+
+
+def test_working_points_of_scores_that_can_be_counted():
+    ordinary, anomalous = np.arange(100.0), np.arange(100) + 89.5  # above 90 to 99 ordinary ones
+    points = anomaly.working_points(ordinary, anomalous)
+    assert points["rejection at 30 % found"] == 100  # none is kept: at most all of them
+    assert points["found at 1 % false alarms"] == pytest.approx(0.91)
+    ordinary = np.arange(100.0)
+    anomalous = np.array([79.5, 89.5, 97.5, 98.5])
+    points = anomaly.working_points(ordinary, anomalous)
+    assert points["AUC"] == pytest.approx((0.8 + 0.9 + 0.98 + 0.99) / 4)
+    assert points["rejection at 30 % found"] == pytest.approx(100 / 2)
+    assert points["rejection at 50 % found"] == pytest.approx(100 / 2)
+    assert points["significance improvement"] == pytest.approx(0.5 / 0.02**0.5)
+    assert points["found at 1 % false alarms"] == pytest.approx(0.25)
+
+
+def test_scores_of_the_same_jets_are_compared_on_the_same_draws():
+    rng = np.random.default_rng(1)
+    ordinary, anomalous = rng.normal(0, 1, 300), rng.normal(1, 1, 200)
+    scores = [
+        {
+            "plain": values,
+            "as good": values + 1e-9 * values**2,
+            "guess": rng.normal(0, 1, len(values)),
+        }
+        for values in (ordinary, anomalous)
+    ]
+    table = anomaly.judge(*scores, reference="plain")
+    value, error = table["plain"]["AUC"]
+    expected = metrics.auc(ordinary, anomalous)
+    assert value == pytest.approx(expected[0])
+    assert error == pytest.approx(expected[1], rel=0.25)
+    assert table["as good"]["AUC minus plain"] == pytest.approx((0, 0), abs=1e-3)
+    assert "AUC minus plain" not in table["plain"]
+    value, error = table["guess"]["AUC minus plain"]
+    assert value < -5 * error < 0
+    assert "AUC minus plain" not in anomaly.judge(*scores)["guess"]
+
+
+def test_the_black_box_knows_its_answer_and_no_other():
+    assert anomaly.in_the_box(" W\n")
+    assert not any(anomaly.in_the_box(word) for word in ("", "top", "dark", "higgs"))
