@@ -20,7 +20,6 @@ __all__ = [
     "hot_tower",
     "in_the_box",
     "judge",
-    "rank_among_similar",
     "towers",
     "two_prong",
     "two_sided",
@@ -47,8 +46,8 @@ def anomaly_scores(
     Returns:
         `squared error` of the scaled reconstruction, summed over the pixels; the network's own
         `loss` without noise, and the parts of it, such as a VAE's `kl` (divergence of the
-        posterior from the prior); `energy` in the calorimeters (GeV) and `lit pixels`. Each `(n,)`.
-        Tracks are left out of the energy: charged particles would count twice.
+        posterior from the prior); `calorimeter energy` (GeV; Tracks are left
+        out, as charged particles would count twice) and `lit pixels`. Each `(n,)`.
     """
     device = next(model.eval().parameters()).device
 
@@ -58,7 +57,7 @@ def anomaly_scores(
         scores = {
             "squared error": error.square().sum(dim=(1, 2, 3)),
             **model.loss(batch, None if noise is None else torch.zeros_like(noise)),
-            "energy": GEV_PER_UNIT * batch[:, 1:].sum(dim=(1, 2, 3)),
+            "calorimeter energy": GEV_PER_UNIT * batch[:, 1:].sum(dim=(1, 2, 3)),
             "lit pixels": (batch != 0).sum(dim=(1, 2, 3)),
         }
         return {name: values.double() for name, values in scores.items()}
@@ -82,31 +81,6 @@ def two_sided(scores: np.ndarray, training: np.ndarray) -> np.ndarray:
         scores, training: with shapes `(n,)` and `(m,)`.
     """
     return np.abs(scores - np.median(training))
-
-
-def rank_among_similar(
-    scores: np.ndarray,
-    masses: np.ndarray,
-    training_scores: np.ndarray,
-    training_masses: np.ndarray,
-    neighbours: int = 50,
-) -> np.ndarray:
-    """Rank of each score among those of the training jets that are nearest in mass, `(n,)`.
-
-    It is the share of these that have a lower score, 0.5 for an equal one, so it can have few
-    values only: the score itself, squeezed into less than one step, orders jets of equal rank.
-
-    Args:
-        scores, masses: of the jets to judge, with shape `(n,)`.
-        training_scores, training_masses: with shape `(m,)`.
-        neighbours: how many training jets; all of them if there are fewer.
-    """
-    number = min(neighbours, len(training_scores))
-    far = np.abs(masses[:, None] - training_masses)
-    near = training_scores[np.argsort(far, axis=1, kind="stable")[:, :number]]
-    below = (near < scores[:, None]).sum(axis=1) + 0.5 * (near == scores[:, None]).sum(axis=1)
-    order = np.searchsorted(np.sort(scores), scores) / len(scores)
-    return (below + 0.5 * order) / number
 
 
 def working_points(ordinary: np.ndarray, anomalous: np.ndarray) -> dict[str, float]:
