@@ -1,5 +1,10 @@
 """Anomalies are what they are called, and scores separate as they say."""
 
+import ast
+import re
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -130,3 +135,52 @@ def test_no_score_takes_the_name_of_a_part_of_the_loss(jets):
 
     scores = anomaly.anomaly_scores(Part(latent_dim=2), jets.images(slice(0, 2)))
     assert scores["energy"].tolist() == [7, 7]
+
+
+# --- what notebook 5 fits
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_anomaly_detection.ipynb"
+TO_TEST = {"test", "ordinary", "spare", "many", "tops", "scores", "normal", "spare_scores"}
+TO_TEST |= {"images", "imitation", "broken", "box", "found", "control"}
+
+
+def page() -> ast.Module:
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    return ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+
+
+def names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def test_in_notebook_5_test_jets_reach_no_fit():
+    """What is written outside functions: a call that fits is given no name that holds test jets."""
+    statements = [node for node in page().body if not isinstance(node, ast.FunctionDef)]
+    calls = [n for part in statements for n in ast.walk(part) if isinstance(n, ast.Call)]
+    fits = [
+        call
+        for call in calls
+        if re.fullmatch(r".*\.fit|.*polyfit|train_network", ast.unparse(call.func))
+    ]
+    assert len(fits) == 3
+    for call in fits:
+        given = set().union(*(names(part) for part in [*call.args, *call.keywords]))
+        assert not given & TO_TEST, ast.unparse(call)
+
+
+def test_in_notebook_5_no_jet_is_scored_by_a_detector_that_has_seen_it():
+    (crossed,) = (n for n in page().body if getattr(n, "name", "") == "crossed")
+    space = {"np": np, "anomaly": anomaly}
+    exec(ast.unparse(crossed), space)  # the function alone
+    known, strange, seen = np.arange(40.0), 100 + np.arange(7.0), []
+
+    def detector(part):
+        seen.append(set(part))
+        return lambda jets: {"new": np.array([float(jet not in seen[-1]) for jet in jets])}
+
+    own, theirs = space["crossed"](detector, known, strange)
+    assert len(seen) == 5
+    assert all(len(part) == 24 and part <= set(known) for part in seen)
+    np.testing.assert_array_equal(own["new"], 1)
+    np.testing.assert_array_equal(theirs["new"], 1)
+    np.testing.assert_array_equal(own["new, two-sided"], 0)  # nor has it seen its reference
