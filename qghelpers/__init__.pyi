@@ -22,6 +22,7 @@ from .explorers import explore_threshold as explore_threshold
 from .explorers import interpolate as interpolate
 from .load import home as home
 from .load import load_jets as load_jets
+from .load import load_sample as load_sample
 from .networks.base import JetAutoencoder as JetAutoencoder
 from .networks.layers import LogScale as LogScale
 from .networks.layers import ZScore as ZScore

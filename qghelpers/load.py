@@ -18,11 +18,11 @@ from qghelpers.files import finding
 from qghelpers.locks import locked
 from qghelpers.seeds import Seed
 
-__all__ = ["SAMPLE_FILE", "home", "load_jets"]
+__all__ = ["SAMPLE_FILE", "home", "load_jets", "load_sample"]
 
 SAMPLE_FILE = "simulated_jets.hdf5"
 SAMPLE_JETS = 2000
-PACKAGED = Path(__file__).parent / "simulation" / "samples"  # where Pythia8 cannot be installed
+PACKAGED = Path(__file__).parent / "simulation" / "samples"  # small files; see `load_sample`
 JETS_TO_CHECK = 100  # random jets from which the order of the channels is checked
 JETS_TO_COUNT = 1000  # random jets whose lit pixels are counted, to check the labels
 MIN_JETS_TO_COUNT = 20  # of each label
@@ -104,6 +104,28 @@ def load_jets(
     return jets
 
 
+def load_sample(*names: str) -> JetImages:
+    """Open one or several of the small files of simulated jets that come with the package.
+
+    - "qcd", 500 quark and gluon jets like those of the default sample of `load_jets`;
+    - "w", "top", "dark", 160 jets each of other processes;
+    - "qcd_like_w", "qcd_like_top", "qcd_like_dark", as many quark and gluon jets with the
+      transverse momenta and the jet radius of these;
+    - "qcd_hard", 1,000 more quark and gluon jets with the momenta and the radius of tops;
+    - "black_box", 180 jets that nothing is said about.
+
+    They are read into memory; no cache is kept of them.
+
+    Raises:
+        ValueError: there is no such file, or none is named.
+    """
+    known = sorted(path.stem for path in PACKAGED.glob("*.hdf5"))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} does not come with the package: there are {known}")
+    return load_jets([PACKAGED / f"{name}.hdf5" for name in names])
+
+
 def _paths(path: str | bytes | os.PathLike | Iterable) -> list[Path]:
     """The path of each file."""
     if isinstance(path, h5py.HLObject) or hasattr(path, "read"):
@@ -148,7 +170,12 @@ def _source(columns: list[np.ndarray], paths: Sequence[Path]) -> str:
 
 
 def _images(dataset: h5py.Dataset, rows: np.ndarray) -> tuple[sparse.SparseImages, np.ndarray]:
-    """Images that include those at `rows`, from the cache or read from the file, and their rows."""
+    """Images that include those at `rows`, from the cache or read from the file, and their rows.
+
+    No cache is kept of the small files in the package, whose folder may be write-protected.
+    """
+    if Path(dataset.file.filename).parent == PACKAGED:
+        return sparse.SparseImages.join(reading.read_blocks(dataset, rows)), np.arange(len(rows))
     if len(rows) == len(dataset):
         return cache.open_images(dataset), rows
     if (images := cache.find(dataset)) is not None:

@@ -13,6 +13,10 @@ class Seed(IntEnum):
     SUPERVISED = 500  # `benchmark supervised`
     TRAINING = 606  # `benchmark training`
     CARDS = 777  # held-out jets, on which the cards of the shipped networks say how good they are
+    HARD = 902  # tops, for whose momenta ...
+    HARD_MATCHED = 912  # ... the ordinary jets are made that notebook 5 trains on
+    BOX = 901  # the jets in the black box that are not ordinary
+    BOX_MATCHED = 911  # those that are
     SHIPPED = 2026  # that the shipped networks were trained on
     FIDELITY = 31337  # `benchmark fidelity`
     PACKAGED = 141421  # the small files that come with the package

@@ -15,7 +15,7 @@ import pytest
 import qghelpers as qg
 from qghelpers import load as loading
 from qghelpers.data import hdf5
-from qghelpers.data.layout import PUBLIC_FILE
+from qghelpers.data.layout import NEITHER, PUBLIC_FILE
 from qghelpers.seeds import Seed
 from qghelpers.simulation.processes import PROCESSES
 
@@ -70,14 +70,62 @@ def test_without_pythia_the_sample_of_the_package_is_opened(home, monkeypatch, c
 def test_the_package_has_a_few_jets_of_each_process_and_ordinary_ones_like_them():
     files = {path.stem: path for path in loading.PACKAGED.glob("*.hdf5")}
     others = [name for name in PROCESSES if name != "qcd"]
-    assert set(files) == {"qcd", *others, *(f"qcd_like_{name}" for name in others)}
-    assert sum(path.stat().st_size for path in files.values()) < 5e6
-    assert (ROOT / h5py.File(files["qcd"]).attrs["command"].removeprefix("python ")).is_file()
+    like = [f"qcd_like_{name}" for name in others]
+    assert set(files) == {"qcd", *others, *like, "qcd_hard", "black_box"}
+    assert sum(path.stat().st_size for path in files.values()) < 8.3e6
+    for path in files.values():
+        assert (ROOT / h5py.File(path).attrs["command"].removeprefix("python ")).is_file()
     for name in others:
-        jets, like = qg.load_jets(files[name]), qg.load_jets(files[f"qcd_like_{name}"])
+        jets, like = qg.load_sample(name), qg.load_sample(f"qcd_like_{name}")
         assert set(jets.process) == {name}
         assert set(like.process) == {"qcd"}
         np.testing.assert_allclose(np.sort(like.pt), np.sort(jets.pt), rtol=0.04)
+    hard, tops = qg.load_sample("qcd_hard"), qg.load_sample("top")
+    assert set(hard.process) == {"qcd"}
+    np.testing.assert_allclose(
+        *(np.quantile(sample.pt, [0.1, 0.5, 0.9]) for sample in (hard, tops)), rtol=0.03
+    )
+
+
+def test_the_samples_of_the_package_have_no_jet_in_common():
+    names = sorted(path.stem for path in loading.PACKAGED.glob("*.hdf5"))
+    masses = np.concatenate([qg.load_sample(name).mass for name in names])
+    assert len(np.unique(masses)) > 0.999 * len(masses)
+
+
+def test_the_black_box_tells_nothing_but_what_was_measured():
+    box = qg.load_sample("black_box")
+    assert set(box.process) == {"unknown"}
+    assert set(box.labels) == {NEITHER}
+    with h5py.File(loading.PACKAGED / "black_box.hdf5") as file:
+        assert set(file.attrs) == {"command", "detector"}
+
+
+def test_no_cache_is_kept_of_the_samples_of_the_package(monkeypatch, tmp_path):
+    """The package may be installed where nobody can write."""
+    monkeypatch.setenv("QGHELPERS_CACHE", str(tmp_path / "cache"))
+    before = set(loading.PACKAGED.iterdir())
+    jets = qg.load_sample("dark")
+    np.testing.assert_array_equal(
+        jets.images([3])[0].permute(1, 2, 0),
+        h5py.File(loading.PACKAGED / "dark.hdf5")["X_jets"][3],
+    )
+    assert len(qg.load_jets(loading.PACKAGED / "dark.hdf5", limit=5)) == 5
+    assert set(loading.PACKAGED.iterdir()) == before
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_unknown_sample_is_one_line_that_names_those_there_are():
+    with pytest.raises(ValueError, match=r"'higgs' does not come .*'black_box', 'dark', 'qcd', "):
+        qg.load_sample("w", "higgs")
+    with pytest.raises(ValueError, match="no file was given"):
+        qg.load_sample()
+
+
+def test_several_samples_follow_one_another():
+    both = qg.load_sample("w", "qcd_like_w")
+    assert both.process.tolist() == ["w"] * 160 + ["qcd"] * 160
+    np.testing.assert_array_equal(both.images([161])[0], qg.load_sample("qcd_like_w")[1].image)
 
 
 def test_home_is_where_it_is_asked_to_be_else_the_checkout_else_here(monkeypatch, tmp_path):

@@ -1,11 +1,17 @@
 """Anomalies are what they are called, and scores separate as they say."""
 
+import ast
+import re
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 import torch
 from small import small_vae
 
-from qghelpers.analysis import anomaly
+import qghelpers as qg
+from qghelpers.analysis import anomaly, metrics
 from qghelpers.data import layout
 
 
@@ -19,7 +25,8 @@ def test_scores_are_the_losses_and_plain_sums(jets):
     expected = error.square().sum(dim=(1, 2, 3))
     np.testing.assert_allclose(scores["squared error"], expected, rtol=1e-4)
     np.testing.assert_allclose(scores["kl"], kl, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(scores["total energy"], 100 * images.sum(dim=(1, 2, 3)), rtol=1e-4)
+    calorimeters = 100 * images[:, 1:].sum(dim=(1, 2, 3))
+    np.testing.assert_allclose(scores["calorimeter energy"], calorimeters, rtol=1e-4)
     np.testing.assert_array_equal(scores["lit pixels"], jets[:6].pixel_counts().sum(axis=1))
 
 
@@ -48,3 +55,132 @@ def test_a_dead_tracker_loses_tracks_alone(jets):
     assert (dead[:, 0] == 0).all()
     assert torch.equal(dead[:, 1:], images[:, 1:])
     assert torch.equal(images, before)
+
+
+def test_towers_are_the_energies_of_five_by_five_pixels_without_tracks(jets):
+    images = jets.images(slice(0, 4))
+    found = anomaly.towers(images)
+    assert found.shape == (4, 2, 25, 25)
+    expected = 100 * images[2, 2, 60:65, 55:60].sum()
+    assert found[2, 1, 12, 11] == pytest.approx(expected.item(), rel=1e-4)
+    energy = anomaly.anomaly_scores(small_vae(), images)["calorimeter energy"]
+    np.testing.assert_allclose(found.sum(dim=(1, 2, 3)), energy, rtol=1e-4)
+
+
+def test_a_hot_tower_adds_its_energy_to_one_whole_tower(jets):
+    images = jets.images(slice(0, 5))
+    before = images.clone()
+    added = anomaly.hot_tower(images, energy=30) - images
+    assert torch.equal(images, before)
+    assert torch.equal(added[:, :2], torch.zeros_like(added[:, :2]))
+    grid = anomaly.towers(added)[:, 1].flatten(1)
+    np.testing.assert_allclose(grid.max(dim=1).values, 30, rtol=1e-3)
+    np.testing.assert_allclose(grid.sum(dim=1), 30, rtol=1e-3)
+    assert len(set(grid.argmax(dim=1).tolist())) > 1
+    assert ((added[:, 2] > 1e-3).sum(dim=(1, 2)) == 25).all()
+
+
+def test_the_two_sided_score_is_the_distance_from_the_training_median():
+    training = np.array([1.0, 2.0, 9.0])
+    np.testing.assert_allclose(anomaly.two_sided(np.array([0.0, 2.0, 5.0]), training), [2, 0, 3])
+
+
+def test_working_points_of_scores_that_can_be_counted():
+    ordinary, anomalous = np.arange(100.0), np.arange(100) + 89.5  # above 90 to 99 ordinary ones
+    points = anomaly.working_points(ordinary, anomalous)
+    assert points["rejection at 30 % found"] == 100  # none is kept: at most all of them
+    assert points["found at 1 % false alarms"] == pytest.approx(0.91)
+    ordinary = np.arange(100.0)
+    anomalous = np.array([79.5, 89.5, 97.5, 98.5])
+    points = anomaly.working_points(ordinary, anomalous)
+    assert points["AUC"] == pytest.approx((0.8 + 0.9 + 0.98 + 0.99) / 4)
+    assert points["rejection at 30 % found"] == pytest.approx(100 / 2)
+    assert points["rejection at 50 % found"] == pytest.approx(100 / 2)
+    assert points["significance improvement"] == pytest.approx(0.5 / 0.02**0.5)
+    assert points["found at 1 % false alarms"] == pytest.approx(0.25)
+
+
+def test_scores_of_the_same_jets_are_compared_on_the_same_draws():
+    rng = np.random.default_rng(1)
+    ordinary, anomalous = rng.normal(0, 1, 300), rng.normal(1, 1, 200)
+    scores = [
+        {
+            "plain": values,
+            "as good": values + 1e-9 * values**2,
+            "guess": rng.normal(0, 1, len(values)),
+        }
+        for values in (ordinary, anomalous)
+    ]
+    table = anomaly.judge(*scores, reference="plain")
+    value, error = table["plain"]["AUC"]
+    expected = metrics.auc(ordinary, anomalous)
+    assert value == pytest.approx(expected[0])
+    assert error == pytest.approx(expected[1], rel=0.25)
+    assert table["as good"]["AUC minus plain"] == pytest.approx((0, 0), abs=1e-3)
+    assert "AUC minus plain" not in table["plain"]
+    value, error = table["guess"]["AUC minus plain"]
+    assert value < -5 * error < 0
+    assert "AUC minus plain" not in anomaly.judge(*scores)["guess"]
+
+
+def test_the_black_box_knows_its_answer_and_no_other():
+    assert anomaly.in_the_box(" W\n")
+    assert not any(anomaly.in_the_box(word) for word in ("", "top", "dark", "higgs"))
+
+
+def test_no_score_takes_the_name_of_a_part_of_the_loss(jets):
+    class Part(qg.VAE):
+        def loss(self, images, noise=None):
+            return super().loss(images, noise) | {"energy": torch.full((len(images),), 7.0)}
+
+    scores = anomaly.anomaly_scores(Part(latent_dim=2), jets.images(slice(0, 2)))
+    assert scores["energy"].tolist() == [7, 7]
+
+
+# --- what notebook 5 fits
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_anomaly_detection.ipynb"
+TO_TEST = {"test", "ordinary", "spare", "many", "tops", "scores", "normal", "spare_scores"}
+TO_TEST |= {"images", "imitation", "broken", "box", "found", "control"}
+
+
+def page() -> ast.Module:
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    return ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+
+
+def names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def test_in_notebook_5_test_jets_reach_no_fit():
+    """What is written outside functions: a call that fits is given no name that holds test jets."""
+    statements = [node for node in page().body if not isinstance(node, ast.FunctionDef)]
+    calls = [n for part in statements for n in ast.walk(part) if isinstance(n, ast.Call)]
+    fits = [
+        call
+        for call in calls
+        if re.fullmatch(r".*\.fit|.*polyfit|train_network", ast.unparse(call.func))
+    ]
+    assert len(fits) == 3
+    for call in fits:
+        given = set().union(*(names(part) for part in [*call.args, *call.keywords]))
+        assert not given & TO_TEST, ast.unparse(call)
+
+
+def test_in_notebook_5_no_jet_is_scored_by_a_detector_that_has_seen_it():
+    (crossed,) = (n for n in page().body if getattr(n, "name", "") == "crossed")
+    space = {"np": np, "anomaly": anomaly}
+    exec(ast.unparse(crossed), space)  # the function alone
+    known, strange, seen = np.arange(40.0), 100 + np.arange(7.0), []
+
+    def detector(part):
+        seen.append(set(part))
+        return lambda jets: {"new": np.array([float(jet not in seen[-1]) for jet in jets])}
+
+    own, theirs = space["crossed"](detector, known, strange)
+    assert len(seen) == 5
+    assert all(len(part) == 24 and part <= set(known) for part in seen)
+    np.testing.assert_array_equal(own["new"], 1)
+    np.testing.assert_array_equal(theirs["new"], 1)
+    np.testing.assert_array_equal(own["new, two-sided"], 0)  # nor has it seen its reference

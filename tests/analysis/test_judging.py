@@ -356,12 +356,12 @@ def test_the_networks_own_loss_and_its_parts_are_scores(few):
     for name in ("loss", "reconstruction", "kl"):
         np.testing.assert_allclose(scores[name], parts[name], rtol=1e-4, atol=1e-4)
     assert set(scores) == {
-        *("squared error", "loss", "reconstruction", "kl", "total energy", "lit pixels")
+        *("squared error", "loss", "reconstruction", "kl", "calorimeter energy", "lit pixels")
     }
     again = anomaly.anomaly_scores(model, images, batch_size=12)
     np.testing.assert_allclose(scores["loss"], again["loss"], rtol=1e-5)
     unet = anomaly.anomaly_scores(qg.UNetAutoencoder(), images)
-    assert set(unet) == {"squared error", "loss", "total energy", "lit pixels"}
+    assert set(unet) == {"squared error", "loss", "calorimeter energy", "lit pixels"}
 
 
 def test_the_two_prongs_are_two_jets_six_towers_apart():

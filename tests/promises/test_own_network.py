@@ -129,7 +129,7 @@ def test_all_questions_can_be_asked_of_it(parts, run):
     assert latent.encode(model, test).shape == (len(test), 5)
     assert latent.code_size(model) == 5
     scores = anomaly.anomaly_scores(model, test.images())
-    assert {"squared error", "loss", "total energy", "lit pixels"} == set(scores)
+    assert {"squared error", "loss", "calorimeter energy", "lit pixels"} == set(scores)
     energy = qg.reconstruct(model, test.images())
     assert energy.shape == (len(test), 3, 125, 125)
     table = metrics.compare({"own": model}, model.scaling, test)
