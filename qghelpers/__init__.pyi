@@ -36,4 +36,5 @@ from .training.runs import load_run as load_run
 from .training.runs import read_history as read_history
 from .widgets import LossCurve as LossCurve
 from .widgets import browse as browse
+from .widgets import check as check
 from .widgets import claim as claim

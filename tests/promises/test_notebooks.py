@@ -7,6 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from qghelpers.widgets import exercises
+from qghelpers.widgets.answers import Exercise, Target, Wrong, judge, target
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 LESSONS = [
     "01_data_exploration",
@@ -16,7 +19,9 @@ LESSONS = [
     "05_anomaly_detection",
 ]
 TALK = "06_jet_explorer"  # a page without a lesson
-TAGS = {"nbval-ignore-output"}  # the only one in use: cells whose output has to vary
+IGNORED = "nbval-ignore-output"  # cells whose output has to vary
+SOLUTION = "solution"  # cells that solve an exercise; the reader sees them on request
+EXERCISES = [one for notebook in range(1, 7) for one in exercises.read(notebook).values()]
 
 
 @pytest.fixture(params=[*LESSONS, TALK])
@@ -41,6 +46,17 @@ def outputs(notebook) -> list:
     return [output for cell in code(notebook) for output in cell.outputs]
 
 
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def checks(cell) -> list[str]:
+    """Numbers of the exercises that a cell has an answer to."""
+    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    answers = [c for c in calls if ast.unparse(c.func) == "qg.check" and len(c.args) > 1]
+    return [c.args[0].value for c in answers if ast.unparse(c.args[1]) != "..."]
+
+
 def test_the_series_is_complete():
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == [*LESSONS, TALK]
 
@@ -55,7 +71,8 @@ def test_it_makes_checked_claims_and_shows_that_they_held(lesson):
     printed = "".join(output.text for output in outputs(lesson) if output.output_type == "stream")
     made = sum(cell.source.count("qg.claim(") for cell in code(lesson))
     assert made >= 5
-    assert printed.count("✓") == made
+    answered = sum(len(checks(cell)) for cell in code(lesson))
+    assert printed.count("✓") == made + answered
 
 
 def test_it_was_run_from_top_to_bottom_without_errors(notebook):
@@ -67,9 +84,9 @@ def test_it_was_run_from_top_to_bottom_without_errors(notebook):
 
 def test_few_cells_are_exempt_from_comparison(notebook):
     with_output = [cell for cell in code(notebook) if cell.outputs]
-    tags = [tag for cell in code(notebook) for tag in cell.metadata.get("tags", [])]
-    assert set(tags) <= TAGS
-    assert len(tags) <= len(with_output) / 4
+    used = [tag for cell in code(notebook) for tag in tags(cell)]
+    assert set(used) <= {IGNORED, SOLUTION}
+    assert used.count(IGNORED) <= len(with_output) / 4
     assert not re.search(r"NBVAL|PYTEST_VALIDATE", "".join(cell.source for cell in code(notebook)))
 
 
@@ -127,3 +144,67 @@ def test_code_cells_are_short(notebook):
 
 def test_it_names_no_path_of_the_machine_it_was_run_on(notebook):
     assert not re.search(r"/(home|root|work|tmp|Users)/", nbformat.writes(notebook))
+
+
+def test_it_asks_the_exercises_of_its_file_and_hides_their_solutions(notebook, request):
+    """A solution is run like every cell, and what it prints is compared: that it is right."""
+    number = int(request.node.callspec.params["notebook"][:2])
+    solved = []
+    for cell in code(notebook):
+        if SOLUTION in tags(cell):
+            solved += checks(cell)
+            hidden = cell.metadata.get("jupyter", {})
+            assert hidden == {"source_hidden": True, "outputs_hidden": True}, cell.id
+            assert not checks(cell) or IGNORED not in tags(cell), cell.id
+    known = exercises.read(number)
+    assert sorted(solved) == sorted(known)
+    shown = "".join(output.get("text", "") for output in outputs(notebook))
+    for number, exercise in known.items():
+        assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", text(notebook)), number
+        assert any(f'qg.check("{number}", ...' in cell.source for cell in code(notebook)), number
+        assert f"✓ {number} is right. {exercise.right}".strip() in shown
+
+
+def some_answer(wanted: Target, hidden: str | None = None):
+    """An answer that is as wanted; of ranges, the middles."""
+    if wanted.kind == "hidden word":
+        return hidden
+    if wanted.kind.startswith("number"):
+        middles = [(low + high) / 2 for low, high in wanted.parts]
+        return middles if wanted.kind == "numbers" else middles[0]
+    return list(wanted.parts) if wanted.kind == "words" else wanted.parts[0]
+
+
+def right(exercise: Exercise) -> Target:
+    if exercise.reference:
+        return target(Wrong("", answer=exercise.example), exercise.within)
+    return target(exercise, exercise.within)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.number)
+def test_an_exercise_is_complete(exercise):
+    assert exercise.question.endswith("?")
+    assert exercise.hint.endswith((".", "?"))
+    assert 1 <= exercise.minutes <= 240
+    ways = [exercise.between, exercise.answer, exercise.sha256 or None, exercise.reference or None]
+    assert sum(way is not None for way in ways) == 1
+    assert bool(exercise.reference) == bool(exercise.given) == (exercise.example is not None)
+    assert all(low <= high for low, high in [exercise.between or (0, 0)])
+    if not exercise.sha256:  # else its solution in the notebook shows it
+        assert judge(exercise, some_answer(right(exercise)), right(exercise)) == (
+            True,
+            exercise.right,
+        )
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.number)
+def test_plausible_wrong_answers_are_refused_with_their_reason(exercise):
+    assert exercise.wrong
+    for wrong in exercise.wrong:
+        assert wrong.because
+        assert not wrong.because.endswith(".")
+        if wrong.times is not None:
+            answer = wrong.times * some_answer(right(exercise))
+        else:
+            answer = some_answer(target(wrong, wrong.within or exercise.within))
+        assert judge(exercise, answer, right(exercise)) == (False, f"{wrong.because}.")
