@@ -18,7 +18,7 @@ FLOORS = [
     {"locks", "seeds", "workers"},
     {"data", "pictures"},
     {"files", "simulation", "networks", "plots"},
-    {"training"},
+    {"training", "galleries"},
     {"analysis"},
     {"evaluation"},
     {"load", "widgets"},
