@@ -150,6 +150,20 @@ def test_the_card_says_how_far_drawn_jets_are_from_true_ones():
     assert rows["from fitted prior"]["AUC observables"][0] > 0.7
 
 
+def test_which_vae_is_best_depends_on_the_space():
+    rows = qg.pretrained_card("vae")["results"]
+    rows = {name: row for name, row in rows.items() if "MSE" in row}
+    best = {
+        space: min(rows, key=lambda name, space=space: rows[name][space][0])
+        for space in ("MSE", "MSE z-score", "MSE GeV")
+    }
+    assert best["MSE"] == "vae (sparse)"
+    assert best["MSE z-score"] == best["MSE GeV"] == "vae (reference)"
+    for name in ("W1 energy ECAL", "W1 lit Tracks"):
+        values = {row: values[name][0] for row, values in rows.items()}
+        assert values.pop("vae (sparse)") < 1 / 8 < min(values.values())
+
+
 def test_the_unet_copies_hcal_best_and_tracks_worst():
     own = qg.pretrained_card("unet")["results"]["unet (fast)"]
     assert own["L1 HCAL"][0] < own["L1 ECAL"][0] < own["L1 Tracks"][0]
