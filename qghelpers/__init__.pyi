@@ -20,6 +20,7 @@ from .explorers import explore as explore
 from .explorers import explore_reconstructions as explore_reconstructions
 from .explorers import explore_threshold as explore_threshold
 from .explorers import interpolate as interpolate
+from .galleries import gallery as gallery
 from .load import home as home
 from .load import load_jets as load_jets
 from .load import load_sample as load_sample

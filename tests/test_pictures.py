@@ -7,7 +7,7 @@ The input is asymmetric, so that nothing can be exchanged unseen. After a wanted
 import numpy as np
 import pytest
 
-from qghelpers import latent_plots, plots
+from qghelpers import gallery, latent_plots, plots
 
 compared = pytest.mark.mpl_image_compare(
     baseline_dir="baseline", style="default", tolerance=1, savefig_kwargs={"dpi": 60}
@@ -26,6 +26,12 @@ def jet() -> np.ndarray:
 @compared
 def test_two_jets():
     return plots.images({"whole": jet(), "half the energy": jet() / 2})
+
+
+@compared
+def test_versions_of_a_jet_side_by_side():
+    turned = jet().transpose(0, 2, 1)
+    return gallery({"whole": jet(), "half": jet() / 2, "turned": turned}, half_width=0.8)
 
 
 @compared

@@ -23,7 +23,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def pretrained_card(name: str) -> dict[str, Any]:
-    """What is known of the shipped network "vae", "unet" or "unet-masked".
+    """What is known of a shipped network, such as "vae": see `load_pretrained`.
 
     Returns:
         `network`, `class` and `arguments`; the `recipe`, `seed` and `epochs` of its training; the
@@ -47,9 +47,10 @@ def _file_name(name: str) -> str:
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoencoder:
-    """The shipped "vae", "unet" or "unet-masked", trained on simulated jets, ready to evaluate.
+    """The shipped "vae", "unet", "unet-masked" or "unet-reference", ready to evaluate.
 
-    The last was shown parts of jets, of which up to nine tenths were hidden (recipe "masked").
+    They were trained on simulated jets. `unet-masked` was shown parts of jets, of which up to nine
+    tenths were hidden; `unet-reference` is the plain recipe, which loses tracks: a lesson.
 
     Raises:
         ValueError: there is no such network.

@@ -6,6 +6,7 @@ import torch
 
 import qghelpers as qg
 from qghelpers.analysis import baselines, latent, metrics, observables, pretrained
+from qghelpers.analysis.pixels import lost_by_place
 from qghelpers.training import recipes
 
 SHIPPED = sorted(path.stem for path in pretrained.WEIGHTS.glob("*.json"))
@@ -114,6 +115,60 @@ def test_the_unet_reaches_what_was_asked_of_it(name, jets):
         assert value + 3 * error < 0.2
 
 
+def test_the_plain_unet_loses_tracks_at_one_place_of_four(jets):
+    """What notebook 3 shows, and why: nothing in a jet knows of even and odd, so moving helps."""
+    model, images = qg.load_pretrained("unet-reference"), jets.images(slice(60))
+    bright, lost = (some.sum(dim=0)[0] for some in lost_by_place(images, model.sharp(images)))
+    share = lost / bright
+    assert 0.1 < share[0, 0] < 0.3
+    assert share.flatten()[1:].max() < 0.01
+    moved = images.roll((1, 1), dims=(2, 3))
+    back = model.sharp(moved).roll((-1, -1), dims=(2, 3))
+    moved_lost = lost_by_place(images, back)[1].sum(dim=0)[0]
+    assert moved_lost[0, 0] < 0.1 * lost[0, 0]
+    assert moved_lost[1, 1] > 0.1 * bright[1, 1]
+
+
+def test_sharp_images_of_the_vae_are_as_lit_as_jets_and_further_off_than_the_mean_ones(jets):
+    model, images = qg.load_pretrained("vae"), jets.images(slice(40))
+    mean, sharp = qg.reconstruct(model, images), qg.reconstruct(model, images, sharp=True)
+    lit = [observables.lit(some).sum(dim=(0, 2, 3)) for some in (images, sharp)]
+    assert ((lit[1] / lit[0]).log().abs() < np.log(1.25)).all()
+    off = [(model.scaling(some) - model.scaling(images)).square().sum() for some in (mean, sharp)]
+    assert off[0] < off[1]
+
+
+def test_the_card_says_how_far_drawn_jets_are_from_true_ones():
+    rows = qg.pretrained_card("vae")["results"]
+    names = [name for name in rows["from fitted prior"] if name.startswith("W1 ")]
+    anywhere, fitted, true = (
+        np.array([rows[row][name][0] for name in names])
+        for row in ("from standard normal", "from fitted prior", "other true jets")
+    )
+    assert true.mean() < fitted.mean() < anywhere.mean()
+    assert fitted.max() < 0.5
+    assert rows["from fitted prior"]["AUC observables"][0] > 0.7
+
+
+def test_which_vae_is_best_depends_on_the_space():
+    rows = qg.pretrained_card("vae")["results"]
+    rows = {name: row for name, row in rows.items() if "MSE" in row}
+    best = {
+        space: min(rows, key=lambda name, space=space: rows[name][space][0])
+        for space in ("MSE", "MSE z-score", "MSE GeV")
+    }
+    assert best["MSE"] == "vae (sparse)"
+    assert best["MSE z-score"] == best["MSE GeV"] == "vae (reference)"
+    for name in ("W1 energy ECAL", "W1 lit Tracks"):
+        values = {row: values[name][0] for row, values in rows.items()}
+        assert values.pop("vae (sparse)") < 1 / 8 < min(values.values())
+
+
+def test_the_unet_copies_hcal_best_and_tracks_worst():
+    own = qg.pretrained_card("unet")["results"]["unet (fast)"]
+    assert own["L1 HCAL"][0] < own["L1 ECAL"][0] < own["L1 Tracks"][0]
+
+
 def test_the_unet_owes_its_pixels_to_one_skip(jets):
     model, part = qg.load_pretrained("unet"), jets[:100]
     zero = baselines.zero(model.scaling)
@@ -148,7 +203,8 @@ def test_the_network_is_the_one_of_its_card_ready_to_evaluate_where_asked(name):
 
 def test_an_unknown_name_and_damaged_weights_cost_one_line(tmp_path, monkeypatch):
     with pytest.raises(
-        ValueError, match="no weights are shipped for 'gan': there are unet, unet-masked, vae"
+        ValueError,
+        match="no weights are shipped for 'gan': there are unet, unet-masked, unet-reference, vae",
     ):
         qg.load_pretrained("gan")
     card = (pretrained.WEIGHTS / "vae.json").read_bytes()

@@ -18,7 +18,7 @@ FLOORS = [
     {"locks", "seeds", "workers"},
     {"data", "pictures"},
     {"files", "simulation", "networks", "plots"},
-    {"training", "latent_plots"},
+    {"training", "galleries", "latent_plots"},
     {"analysis"},
     {"evaluation"},
     {"load", "widgets"},
