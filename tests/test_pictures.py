@@ -176,7 +176,10 @@ def test_a_grid_of_pictures_on_one_scale():
 @compared
 def test_lines_with_and_without_uncertainties():
     rising = np.array([[1.0, 0.3], [2.0, 0.1], [4.0, 0.5], [4.5, 0.2]])
-    panels = {"share": {"rising": rising, "short": rising[:2, 0]}, "other": {"falling": rising * [-1, 1]}}
+    panels = {
+        "share": {"rising": rising, "short": rising[:2, 0]},
+        "other": {"falling": rising * [-1, 1]},
+    }
     return latent_plots.lines(panels, "numbers", [2, 4, 8, 32], log=True)
 
 

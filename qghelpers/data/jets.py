@@ -176,13 +176,17 @@ class JetImages:
         Returns:
             The concatenated results, as NumPy arrays.
         """
-        parts = [function(images) for images in self.batches(size)]
-        return joined(parts or [function(self.images([]))])
+        found, done = None, 0
+        for images in self.batches(size):  # small results kept from each batch would tear memory
+            found = _placed(found, joined([function(images)]), done, len(self))
+            done += len(images)
+        return joined([function(self.images([]))]) if found is None else found
 
     def mean_image(self) -> np.ndarray:
         """Mean over the jets, float32 in GeV/100 with shape `(3, 125, 125)`."""
-        sums = self.map(lambda images: images.double().sum(dim=0, keepdim=True))
-        return (sums.sum(axis=0) / len(self)).astype(np.float32)
+        none = torch.zeros(self.images([]).shape[1:], dtype=torch.float64)
+        total = sum((images.double().sum(dim=0) for images in self.batches(256)), none)
+        return (total / len(self)).float().numpy()
 
     def sample(self, size: int | None, seed: int = 0) -> "JetImages":
         """A random subset of at most `size` jets, in their original order; all jets if None."""
@@ -282,6 +286,17 @@ def joined(parts: list) -> Any:
     if isinstance(parts[0], tuple):
         return tuple(joined(list(column)) for column in zip(*parts, strict=True))
     return np.concatenate([torch.as_tensor(part).cpu().numpy() for part in parts])
+
+
+def _placed(found: Any, part: Any, start: int, count: int) -> Any:
+    """Put one batch's results into arrays for `count` jets, which are made for the first batch."""
+    if isinstance(part, dict):
+        return {k: _placed(found and found[k], v, start, count) for k, v in part.items()}
+    if isinstance(part, tuple):
+        return tuple(_placed(found and found[i], v, start, count) for i, v in enumerate(part))
+    found = np.empty((count, *part.shape[1:]), part.dtype) if found is None else found
+    found[start : start + len(part)] = part
+    return found
 
 
 def digest(*arrays: np.ndarray) -> str:

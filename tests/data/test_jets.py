@@ -216,3 +216,23 @@ def test_a_sample_is_what_a_limit_takes(jets, sample_file):
         sample, limited = jets.sample(limit, seed=3), load_jets(sample_file, limit, seed=3)
         assert sample.fingerprint() == limited.fingerprint()
         np.testing.assert_array_equal(sample.pt, limited.pt)
+
+
+def test_a_map_keeps_no_small_arrays_among_large_ones(jets):
+    """Each batch's results go into arrays for all jets, or memory is torn: 300 kB for each jet."""
+    kept = []
+
+    def remembered(images):
+        result = {"sum": images.sum((2, 3)).numpy(), "pair": (images.amax((1, 2, 3)).numpy(),)}
+        kept.append(result)
+        return result
+
+    found = jets[:10].map(remembered, 4)
+    assert [len(part["sum"]) for part in kept] == [4, 4, 2]
+    assert found["sum"].base is None
+    assert found["pair"][0].base is None
+    assert not any(np.shares_memory(found["sum"], part["sum"]) for part in kept)
+    np.testing.assert_array_equal(found["sum"], np.concatenate([part["sum"] for part in kept]))
+    np.testing.assert_array_equal(
+        found["pair"][0], np.concatenate([part["pair"][0] for part in kept])
+    )
