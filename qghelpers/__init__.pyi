@@ -1,6 +1,5 @@
 # What the package offers by itself, `import qghelpers as qg`; `__init__.py` reads this list.
 
-from . import latent_plots as latent_plots
 from . import plots as plots
 from .analysis import anomaly as anomaly
 from .analysis import baselines as baselines
@@ -20,7 +19,6 @@ from .explorers import explore as explore
 from .explorers import explore_reconstructions as explore_reconstructions
 from .explorers import explore_threshold as explore_threshold
 from .explorers import interpolate as interpolate
-from .galleries import gallery as gallery
 from .load import home as home
 from .load import load_jets as load_jets
 from .load import load_sample as load_sample
@@ -30,6 +28,7 @@ from .networks.layers import ZScore as ZScore
 from .networks.unet import UNetAutoencoder as UNetAutoencoder
 from .networks.vae import VAE as VAE
 from .networks.vae import vae_loss as vae_loss
+from .plots import gallery as gallery
 from .training.engine import Engine as Engine
 from .training.fit import fit as fit
 from .training.progress import TensorBoard as TensorBoard

@@ -7,7 +7,7 @@ The input is asymmetric, so that nothing can be exchanged unseen. After a wanted
 import numpy as np
 import pytest
 
-from qghelpers import gallery, latent_plots, plots
+from qghelpers import plots
 
 compared = pytest.mark.mpl_image_compare(
     baseline_dir="baseline", style="default", tolerance=1, savefig_kwargs={"dpi": 60}
@@ -31,7 +31,7 @@ def test_two_jets():
 @compared
 def test_versions_of_a_jet_side_by_side():
     turned = jet().transpose(0, 2, 1)
-    return gallery({"whole": jet(), "half": jet() / 2, "turned": turned}, half_width=0.8)
+    return plots.gallery({"whole": jet(), "half": jet() / 2, "turned": turned}, half_width=0.8)
 
 
 @compared
@@ -155,7 +155,7 @@ def cloud() -> tuple[np.ndarray, np.ndarray]:
 def test_clouds_with_contours_and_one_that_an_outlier_spoils():
     points, labels = cloud()
     panels = {"robust": points, "whole": points, "turned": points[:, ::-1]}
-    return latent_plots.clouds(panels, labels, ("first", "second"), whole=["whole"])
+    return plots.clouds(panels, labels, ("first", "second"), whole=["whole"])
 
 
 @compared
@@ -163,14 +163,14 @@ def test_a_cloud_in_the_colours_of_quantities_and_of_an_angle():
     points, _ = cloud()
     angle = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
     quantities = {"height": points[:, 1], "angle [°]": angle}
-    return latent_plots.coloured(points, quantities, ("first", "second"), cyclic=["angle [°]"])
+    return plots.coloured(points, quantities, ("first", "second"), cyclic=["angle [°]"])
 
 
 @compared
 def test_a_grid_of_pictures_on_one_scale():
     image = 100 * jet().sum(axis=0)
     rows = {"one": image[None], "fading": np.stack([image / 3**i for i in range(3)])}
-    return latent_plots.grid(rows, ["0", "1", "2"], half_width=0.3)
+    return plots.grid(rows, ["0", "1", "2"], half_width=0.3)
 
 
 @compared
@@ -180,9 +180,9 @@ def test_lines_with_and_without_uncertainties():
         "share": {"rising": rising, "short": rising[:2, 0]},
         "other": {"falling": rising * [-1, 1]},
     }
-    return latent_plots.lines(panels, "numbers", [2, 4, 8, 32], log=True)
+    return plots.lines(panels, "numbers", [2, 4, 8, 32], log=True)
 
 
 @compared
 def test_lines_over_whole_numbers():
-    return latent_plots.lines({"energy": {"walk": np.arange(5.0) ** 2}}, "step", np.arange(5))
+    return plots.lines({"energy": {"walk": np.arange(5.0) ** 2}}, "step", np.arange(5))

@@ -9,6 +9,8 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from qghelpers import layout, plots, widgets
+from qghelpers.plots.curves import _edges
+from qghelpers.plots.frames import COLOURS, LABELS
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +25,9 @@ def test_scatter_colours_each_point_by_its_own_label():
     ax = plots.scatter_by_label(points, labels, ("a", "b")).axes[0]
     assert {c.get_label() for c in ax.collections} == {"quark", "gluon"}
     for collection in ax.collections:
-        label = plots.LABELS[collection.get_label()]
+        label = LABELS[collection.get_label()]
         np.testing.assert_array_equal(collection.get_offsets(), points[labels == label])
-        colour = to_rgba(plots.COLOURS[collection.get_label()], 0.5)
+        colour = to_rgba(COLOURS[collection.get_label()], 0.5)
         np.testing.assert_allclose(collection.get_facecolors()[0], colour)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
 
@@ -119,7 +121,7 @@ def test_histograms_show_quark_and_gluon_jets_apart():
 @pytest.mark.parametrize("most", [1, 9, 10, 11, 39, 40, 41, 100, 1000])
 def test_whole_numbers_are_all_counted_and_never_cut_in_two(most):
     values = np.repeat(np.arange(most + 1), 3)
-    edges = plots._edges(values, bins=40)
+    edges = _edges(values, bins=40)
     assert edges[0] == np.floor(np.quantile(values, 0.001)) - 0.5
     assert edges[-1] >= np.quantile(values, 0.999) + 0.5
     assert ((edges * 2) % 2 == 1).all()  # between whole numbers
@@ -128,7 +130,7 @@ def test_whole_numbers_are_all_counted_and_never_cut_in_two(most):
 
 def test_all_values_but_one_in_a_thousand_on_each_side_are_shown():
     values = np.random.default_rng(0).normal(size=10_000)
-    edges = plots._edges(values, bins=20)
+    edges = _edges(values, bins=20)
     assert len(edges) == 21
     assert ((values >= edges[0]) & (values <= edges[-1])).mean() == pytest.approx(0.998, abs=3e-4)
 
@@ -159,6 +161,7 @@ def test_limits_are_the_outer_fences_of_tukey_and_a_tenth():
     assert plots.robust_limits(np.r_[values, -140, 240]) == pytest.approx((-10, 110))
 
 
+FEW = np.random.default_rng(0).normal(size=(9, 2))  # points: too few for the contours of a class
 FIGURES = {
     "particles": plots.particles({"a": (np.zeros(1),) * 3}, 0, 0, 0.5),
     "bent_tracks": plots.bent_tracks(np.zeros((2, 3, 1)), np.ones(1), 1.3),
@@ -171,6 +174,9 @@ FIGURES = {
     "comparison": plots.comparison({"a": {"MSE": (1, 0.1)}, "b": {"MSE": (0.5, 0.1)}}, ["MSE"]),
     "score_histograms": plots.score_histograms({"a": np.arange(9.0), "b": np.arange(9.0)}, "score"),
     "roc_curves": plots.roc_curves({"a": (np.array([0, 1]), np.array([0, 1]))}),
+    "clouds": plots.clouds({"a": FEW}, np.arange(9) % 2, ("a", "b")),
+    "coloured": plots.coloured(FEW, {"c": np.arange(9.0)}, ("a", "b")),
+    "lines": plots.lines({"a": {"b": np.arange(3.0)}}, "x", np.arange(3)),
 }
 
 
@@ -180,18 +186,19 @@ def test_every_axis_is_labelled(name):
         ticks = [label.get_text() for label in ax.get_xticklabels()]
         named = ticks and all(text and not text[-1].isdigit() for text in ticks)
         if ax.get_label() == "<colorbar>":
-            assert ax.get_xlabel()  # it lies below the pictures
+            # it lies below the pictures; in `coloured` the panel's title names it
+            assert ax.get_xlabel() or name == "coloured"
         else:
             assert ax.get_ylabel()
             assert ax.get_xlabel() or named
 
 
 def test_every_figure_function_is_compared_as_a_picture():
-    """And labelled, but for maps inside a network, which have no units."""
+    """And labelled, but for rows of small pictures, and maps inside a network without units."""
     text = (Path(__file__).parent / "test_pictures.py").read_text()
     figures = [name for name in plots.__all__ if name != "robust_limits"]
     assert all(f"plots.{name}(" in text for name in figures)
-    assert set(figures) - set(FIGURES) == {"feature_maps"}
+    assert set(figures) - set(FIGURES) == {"feature_maps", "gallery", "grid"}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ FLOORS = [
     {"locks", "seeds", "workers"},
     {"data", "pictures"},
     {"files", "simulation", "networks", "plots"},
-    {"training", "galleries", "latent_plots"},
+    {"training"},
     {"analysis"},
     {"evaluation"},
     {"load", "widgets"},

@@ -1,7 +1,4 @@
-"""Figures of latent spaces: clouds of points, grids of pictures, lines with uncertainties.
-
-Every function takes arrays and returns a matplotlib figure; none shows it.
-"""
+"""Figures of latent spaces: clouds of points, grids of pictures, lines with uncertainties."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +9,13 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import gaussian_kde
 
 from qghelpers.pictures import COLOUR_MAP, common_scale
-from qghelpers.plots import COLOURS, HALF, LABELS, _axes, robust_limits
+from qghelpers.plots.frames import COLOURS, HALF, LABELS, grid_of_axes, robust_limits
 
 __all__ = ["clouds", "coloured", "grid", "lines"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 MOST_POINTS = 5000  # that are drawn, and that a density is estimated from
+FEWEST = 10  # points of a class for a density of it
 SHARES = (0.9, 0.6, 0.3)  # of a class that its contours enclose
 MESH = 60  # places per axis where a density is computed
 
@@ -44,7 +42,7 @@ def clouds(
         names: of the two axes.
         whole: titles of the panels whose axes reach to the last point; without contours.
     """
-    figure, axes = _axes(1, len(panels), 4.6, 4.2)
+    figure, axes = grid_of_axes(1, len(panels), 4.6, 4.2)
     for ax, (title, points) in zip(axes[0], panels.items(), strict=True):
         limits = [robust_limits(coordinates) for coordinates in points.T]
         chosen = _thinned(len(points))
@@ -68,6 +66,8 @@ def _contours(ax, points: np.ndarray, limits: list[tuple[float, float]], colour:
     inside = np.all(
         [(x > low) & (x < high) for x, (low, high) in zip(points.T, limits, strict=True)], axis=0
     )
+    if inside.sum() < FEWEST:
+        return
     density = gaussian_kde(points[inside].T)
     x, y = (np.linspace(low, high, MESH) for low, high in limits)
     mesh = np.stack(np.meshgrid(x, y))
@@ -91,7 +91,7 @@ def coloured(
         cyclic: names of the quantities that are angles, in degrees from -180 to 180: their colours
             meet at both ends.
     """
-    figure, axes = _axes(1, len(quantities), 4.6, 4.0)
+    figure, axes = grid_of_axes(1, len(quantities), 4.6, 4.0)
     chosen = _thinned(len(points))
     limits = [robust_limits(coordinates) for coordinates in points.T]
     for ax, (name, values) in zip(axes[0], quantities.items(), strict=True):
@@ -116,7 +116,7 @@ def grid(
         half_width: shown on each side of the centre, in eta and in radians.
     """
     columns = max(map(len, rows.values()))
-    figure, axes = _axes(len(rows), columns, 1.5, 1.55, "compressed")
+    figure, axes = grid_of_axes(len(rows), columns, 1.5, 1.55, "compressed")
     scale = common_scale(np.concatenate(list(rows.values())))
     norm = LogNorm(scale.floor, scale.top)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
@@ -152,7 +152,7 @@ def lines(
         x: where the values are, with shape `(k,)`; a line may end before the last.
         log: whether the horizontal axis is logarithmic, with a tick at each of `x`.
     """
-    figure, axes = _axes(1, len(panels), 6 if len(panels) == 1 else 4, 3.6)
+    figure, axes = grid_of_axes(1, len(panels), 6 if len(panels) == 1 else 4, 3.6)
     for ax, (ylabel, by_name) in zip(axes[0], panels.items(), strict=True):
         for name, values in by_name.items():
             values = np.asarray(values, float).reshape(len(values), -1)
