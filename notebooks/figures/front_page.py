@@ -52,6 +52,7 @@ def draw(path: str) -> None:
         axes[row, 0].set_ylabel(channel)
         figure.colorbar(mesh, ax=axes[row], label="GeV", pad=0.01, aspect=12)
     figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
 
 
 if __name__ == "__main__":
