@@ -92,7 +92,7 @@ def rows(
         score = tagger.scores(judge, images, len(test))
         return metrics.auc(score[test.labels == 0], score[test.labels == 1])
 
-    fresh = untrained(list(models.values())[-1], seed)
+    fresh = untrained(list(models.values())[-1], seed, train)
     table = {}
     for name, model in (models | {"untrained": fresh}).items():
         codes = (latent.encode(model, jets) for jets in (train, test))

@@ -70,8 +70,10 @@ def test_rows_have_their_floor_ceiling_and_judge(jets, monkeypatch):
     model.sharp = lambda images: images
     blind = small_vae()
     blind.sharp = torch.zeros_like
-    train_jets, test = jets[:300], jets[300:]
+    train_jets, test, prepared = jets[:300], jets[300:], []
+    monkeypatch.setattr(Knows, "prepare", lambda self, train: prepared.append(len(train)))
     table = probes.rows({"blind": blind, "knows": model}, train_jets, test)
+    assert prepared == [300]
     assert list(table) == ["blind", "knows", "untrained", "observables", "tagger"]
     assert table["knows"]["AUC linear"][0] > 0.99
     assert table["untrained"]["AUC linear"][0] == pytest.approx(0.5, abs=0.01)
