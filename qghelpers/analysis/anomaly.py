@@ -1,7 +1,6 @@
 """Anomaly detection: scores of single jets, how well they find anomalies, and some to try."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn import functional as F
 
+from qghelpers.analysis import metrics
 from qghelpers.analysis.tables import Table
 from qghelpers.data.jets import joined
 from qghelpers.data.layout import GEV_PER_UNIT, TOWER_SIZE, TOWERS_PER_SIDE
@@ -18,7 +18,6 @@ __all__ = [
     "anomaly_scores",
     "dead_tracker",
     "hot_tower",
-    "in_the_box",
     "judge",
     "towers",
     "two_prong",
@@ -27,8 +26,6 @@ __all__ = [
 ]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
-RESAMPLES = 200
-ANSWER = "dfeb4bac7032d0c94468b324921af60642e7faacc640ac494b15afd00fd92d9e"  # of the black box
 SHIFT = 3 * TOWER_SIZE  # pixels by which each prong is moved, so that they are 0.52 in eta apart
 
 
@@ -122,7 +119,7 @@ def judge(
     """
     rng = np.random.default_rng(0)
     sizes = [len(next(iter(scores.values()))) for scores in (ordinary, anomalous)]
-    draws = [[rng.integers(size, size=size) for size in sizes] for _ in range(RESAMPLES)]
+    draws = [[rng.integers(size, size=size) for size in sizes] for _ in range(metrics.RESAMPLES)]
     all_jets = [np.arange(size) for size in sizes]
     drawn = {
         name: [working_points(ordinary[name][a], anomalous[name][b]) for a, b in (all_jets, *draws)]
@@ -140,11 +137,6 @@ def judge(
     return table
 
 
-def in_the_box(answer: str) -> bool:
-    """Whether this is what the black box holds beside ordinary jets: one word, such as "higgs"."""
-    return sha256(f"black box: {answer.strip().lower()}".encode()).hexdigest() == ANSWER
-
-
 def hot_tower(images: Tensor, energy: float = 50.0, seed: int = 0) -> Tensor:
     """The same jets recorded while one tower of HCAL, anywhere in the image, read too much.
 
@@ -157,9 +149,8 @@ def hot_tower(images: Tensor, energy: float = 50.0, seed: int = 0) -> Tensor:
     chance = torch.Generator().manual_seed(seed)
     place = torch.randint(TOWERS_PER_SIDE**2, (len(images), 1), generator=chance)
     grid.scatter_(1, place, energy / GEV_PER_UNIT / TOWER_SIZE**2)
-    hot = grid.view(-1, TOWERS_PER_SIDE, TOWERS_PER_SIDE)
-    hot = hot.repeat_interleave(TOWER_SIZE, 1).repeat_interleave(TOWER_SIZE, 2).to(images)
-    return torch.stack([images[:, 0], images[:, 1], images[:, 2] + hot], dim=1)
+    hot = F.interpolate(grid.view(-1, 1, TOWERS_PER_SIDE, TOWERS_PER_SIDE), scale_factor=TOWER_SIZE)
+    return torch.cat([images[:, :2], images[:, 2:] + hot.to(images)], dim=1)
 
 
 def two_prong(images: Tensor) -> Tensor:
