@@ -2,15 +2,19 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.image import AxesImage
 
 from qghelpers.data.layout import GLUON, IMAGE_SIZE, PIXEL_WIDTH, QUARK
-from qghelpers.pictures import show_in_notebooks
+from qghelpers.pictures import COLOUR_MAP, show_in_notebooks
 
 __all__ = [
     "COLOURS",
     "HALF",
     "LABELS",
     "LINES",
+    "draw_energies",
     "grid_of_axes",
     "robust_limits",
 ]
@@ -29,6 +33,30 @@ def grid_of_axes(rows: int, columns: int, width: float, height: float, layout: s
     show_in_notebooks()
     plt.close(figure)  # the caller decides whether and where it is shown
     return figure, axes
+
+
+def draw_energies(
+    ax: Axes,
+    energies: np.ndarray,
+    norm: LogNorm,
+    half_width: float,
+    interpolation: str | None = "nearest",
+) -> AxesImage:
+    """Draw pixels in GeV, eta to the right and phi upwards; those below the scale stay white.
+
+    Args:
+        ax: where.
+        energies: with shape `(H, W)`; pixels as wide as those of a jet image, around its centre.
+        norm: the scale of the colours.
+        half_width: shown on each side of the centre, in eta and in radians.
+        interpolation: of matplotlib; None is its own choice.
+    """
+    half = HALF * len(energies) / IMAGE_SIZE
+    shown = np.ma.masked_less(energies, norm.vmin)
+    place = {"origin": "lower", "extent": (-half, half, -half, half)}
+    mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation=interpolation, **place)
+    ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
+    return mesh
 
 
 def robust_limits(values: np.ndarray) -> tuple[float, float]:

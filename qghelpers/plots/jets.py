@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT
-from qghelpers.pictures import COLOUR_MAP, JET_SCALES, common_scale
-from qghelpers.plots.frames import HALF, grid_of_axes
+from qghelpers.pictures import JET_SCALES, common_scale
+from qghelpers.plots.frames import HALF, draw_energies, grid_of_axes
 
 __all__ = [
     "bent_tracks",
@@ -84,11 +84,8 @@ def images(rows: dict[str, np.ndarray], half_width: float = HALF, fixed: bool = 
         scale = JET_SCALES[column] if fixed else common_scale(stack)
         norm = LogNorm(scale.floor, scale.top)
         for ax, title, pixels in zip(axes[:, column], rows, stack, strict=True):
-            shown = np.ma.masked_less(pixels, scale.floor)
-            place = {"origin": "lower", "extent": (-HALF, HALF, -HALF, HALF)}
-            mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
+            mesh = draw_energies(ax, pixels, norm, half_width)
             ax.set(title=f"{title}: {channel}", xlabel="Δη", ylabel="Δφ [rad]")
-            ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
         label = f"GeV per pixel; white: below {scale.floor:.1g}"
         figure.colorbar(mesh, ax=axes[:, column], label=label, location="bottom", pad=0.01)
     return figure
@@ -138,12 +135,10 @@ def gallery(columns: Mapping[str, np.ndarray], half_width: float = 0.6) -> Figur
     for row, (cells, channel) in enumerate(zip(axes, CHANNELS, strict=True)):
         stack = [GEV_PER_UNIT * np.asarray(image[row]) for image in columns.values()]
         scale = common_scale(np.stack(stack))
-        norm, place = LogNorm(scale.floor, scale.top), (-HALF, HALF, -HALF, HALF)
+        norm = LogNorm(scale.floor, scale.top)
         for ax, title, pixels in zip(cells, columns, stack, strict=True):
-            shown = np.ma.masked_less(pixels, scale.floor).T
-            mesh = ax.imshow(shown, COLOUR_MAP, norm, origin="lower", extent=place)
-            limits = (-half_width, half_width)
-            ax.set(xlim=limits, ylim=limits, xticks=[], yticks=[])
+            mesh = draw_energies(ax, pixels, norm, half_width, interpolation=None)
+            ax.set(xticks=[], yticks=[])
             ax.set_title("" if row else title, fontsize="small")
         cells[0].set_ylabel(channel)
         label = f"GeV per pixel;\nwhite: below {scale.floor:.1g}"

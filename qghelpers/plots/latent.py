@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import gaussian_kde
 
-from qghelpers.pictures import COLOUR_MAP, common_scale
-from qghelpers.plots.frames import COLOURS, HALF, LABELS, grid_of_axes, robust_limits
+from qghelpers.pictures import common_scale
+from qghelpers.plots.frames import COLOURS, LABELS, draw_energies, grid_of_axes, robust_limits
 
 __all__ = ["clouds", "coloured", "grid", "lines"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
@@ -125,11 +125,7 @@ def grid(
         for ax in line[len(pictures) :]:
             ax.axis("off")
         for ax, picture in zip(line, pictures, strict=False):
-            half = HALF * picture.shape[-1] / 125
-            place = {"origin": "lower", "extent": (-half, half, -half, half)}
-            shown = np.ma.masked_less(picture, scale.floor)
-            mesh = ax.imshow(shown.T, COLOUR_MAP, norm, interpolation="nearest", **place)
-            ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width))
+            mesh = draw_energies(ax, picture, norm, half_width)
         line[0].set_ylabel(name, fontsize="small")
     for ax, title in zip(axes[0], titles or (), strict=False):
         ax.set_title(title, fontsize="small")
