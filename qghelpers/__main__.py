@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import qghelpers as qg
+from qghelpers.evaluation import commands as judging
 from qghelpers.files import commands
 from qghelpers.simulation.detector import Detector
 from qghelpers.simulation.processes import PROCESSES
@@ -128,8 +129,8 @@ COMMANDS = {
     "convert": ("make a file of jets from one with other names or units", commands.convert_options),
     "inspect": ("say what is in a file", commands.inspect_options),
     "train": ("train a network into a run folder", _train_options),
-    "evaluate": ("judge a run on held-out jets", commands.evaluate_options),
-    "features": ("write the code of every jet to a file", commands.features_options),
+    "evaluate": ("judge a run on held-out jets", judging.evaluate_options),
+    "features": ("write the code of every jet to a file", judging.features_options),
     "benchmark": ("measure what the project claims", _benchmark_options),
 }
 
@@ -267,8 +268,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{args.out}: {args.jets} {args.process} jets, seed {args.seed}")
         elif args.command == "fetch":
             commands.fetch(args, qg.home() / "data" / qg.layout.PUBLIC_FILE)
-        elif args.command in ("convert", "inspect"):
-            getattr(commands, args.command)(args)
+        elif args.command == "convert":
+            commands.convert(args)
+        elif args.command == "inspect":
+            commands.inspect(args)
         elif args.command == "train":
             return _train(args)
         elif args.command == "evaluate":

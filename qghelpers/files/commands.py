@@ -1,4 +1,4 @@
-"""The commands `fetch`, `convert` and `inspect`; of `evaluate` and `features`, the options."""
+"""The commands `fetch`, `convert` and `inspect`: their options, and what they do."""
 
 import argparse
 import sys
@@ -9,8 +9,6 @@ from qghelpers.data import layout
 __all__ = [
     "convert",
     "convert_options",
-    "evaluate_options",
-    "features_options",
     "fetch",
     "fetch_options",
     "inspect",
@@ -55,35 +53,6 @@ def convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--channels", nargs=3, default=layout.CHANNELS, help="their order in FILE")
     command.add_argument("--divide", type=float, default=1, help="pixels, by 100 if in GeV")
     command.add_argument("--skip-bad", action="store_true", help="leave out jets with NaN")
-
-
-def evaluate_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of `evaluate`."""
-    command.add_argument("run", type=Path, metavar="DIR")
-    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
-    command.add_argument(
-        "--fit-on",
-        type=Path,
-        nargs="+",
-        metavar="FILE.hdf5",
-        help="the run's own file: fit the baselines on its training jets, test on all of --data",
-    )
-    command.add_argument(
-        "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="other runs to judge"
-    )
-    command.add_argument(
-        "--thorough", action="store_true", help="train supervised networks as judges: ten minutes"
-    )
-
-
-def features_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of `features`."""
-    command.add_argument("network", metavar="RUN", help="a run folder, or a shipped network: vae")
-    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.hdf5")
-    command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".hdf5 or .parquet"
-    )
-    command.add_argument("--limit", type=whole, help="of a random subset of this many jets")
 
 
 def _pair(text: str) -> tuple[str, str]:
