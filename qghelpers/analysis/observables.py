@@ -14,7 +14,7 @@ from qghelpers.data.layout import CHANNELS, GEV_PER_UNIT, IMAGE_SIZE, PIXEL_WIDT
 LIT = tuple(deposit / 2 for deposit in SMALLEST_DEPOSITS)  # GeV a pixel
 C1_EXPONENT = 0.2
 
-__all__ = ["NAMES", "lit", "observables", "of_jets"]
+__all__ = ["NAMES", "lit", "observables", "of_jets", "within"]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 
@@ -104,6 +104,16 @@ NAMES = (
 )
 
 
-def of_jets(jets: JetImages) -> dict[str, np.ndarray]:
-    """`observables` of all jets, each with shape `(n,)`."""
-    return jets.map(observables, 128)
+def within(images: Tensor, radius: float) -> Tensor:
+    """Images `(n, 3, 125, 125)` with only those pixels that are nearer to the centre than `radius`.
+
+    Args:
+        radius: in eta and phi; a jet's is 0.5, the rest of its image is pile-up for the most part.
+    """
+    places = _places(images)
+    return images * (torch.hypot(places[:, None], places) < radius)
+
+
+def of_jets(jets: JetImages, radius: float = np.inf) -> dict[str, np.ndarray]:
+    """`observables` of all jets, each with shape `(n,)`, from the pixels `within` a radius."""
+    return jets.map(lambda images: observables(within(images, radius)), 128)

@@ -20,6 +20,7 @@ from qghelpers.networks import base
 from qghelpers.networks.base import JetAutoencoder
 
 JETS = 20_000  # to fit on, at most
+JET_RADIUS = 0.5  # in eta and phi, of the jets that were looked for in the collisions
 NEIGHBOURS = 100
 PROBES = {
     "linear": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
@@ -80,9 +81,10 @@ def rows(
         seed: of the tagger and of untrained networks.
 
     Returns:
-        A row for each model, for one `untrained` of the last model's kind, for the `observables`,
-        and for the `tagger`. `AUC tagger` is that of the frozen tagger on sharp reconstructions;
-        in the row `tagger`, on the originals.
+        A row for each model, for one `untrained` of the last model's kind, for the `observables`
+        of the whole image, those of the jet (within `JET_RADIUS`), and for the `tagger`.
+        `AUC tagger` is that of the frozen tagger on sharp reconstructions; in the row `tagger`, on
+        the originals.
     """
     train, test = (jets[jets.labels >= 0] for jets in (train, test))
     train = train.sample(JETS, seed)
@@ -101,8 +103,10 @@ def rows(
             table[name]["AUC tagger"] = tagged(
                 lambda which, model=model: metrics.reconstruct(model, test.images(which), True)
             )
-    features = (np.stack(list(physics.of_jets(jets).values()), axis=1) for jets in (train, test))
-    table["observables"] = _row(*features, train, test)
+    for name, radius in {"observables": np.inf, "observables of the jet": JET_RADIUS}.items():
+        values = (physics.of_jets(jets, radius).values() for jets in (train, test))
+        features = (np.stack(list(columns), axis=1) for columns in values)
+        table[name] = _row(*features, train, test)
     table["tagger"] = {"AUC tagger": tagged(test.images)}
     return table
 

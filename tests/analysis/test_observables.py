@@ -120,3 +120,9 @@ def test_every_lit_pixel_of_real_jets_counts(jets):
     np.testing.assert_array_equal(lit, jets[:50].pixel_counts())
     energy = np.stack([found[f"energy {channel}"] for channel in jets.channels], axis=1)
     np.testing.assert_allclose(energy, 100 * jets[:50].sums(), rtol=1e-5)
+
+
+def test_within_a_radius_are_the_pixels_near_the_centre_in_both_directions():
+    near = image({(28, 0): 1, (0, -28): 2, (20, 20): 3})  # 28 pixels: 0.487
+    far = image({(29, 0): 1, (0, -29): 2, (21, 20): 3})
+    assert torch.equal(observables.within(near + far, 0.5), near)

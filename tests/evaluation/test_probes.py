@@ -74,15 +74,19 @@ def test_rows_have_their_floor_ceiling_and_judge(jets, monkeypatch):
     monkeypatch.setattr(Knows, "prepare", lambda self, train: prepared.append(len(train)))
     table = probes.rows({"blind": blind, "knows": model}, train_jets, test)
     assert prepared == [300]
-    assert list(table) == ["blind", "knows", "untrained", "observables", "tagger"]
+    of_all, of_jet = "observables", "observables of the jet"
+    assert list(table) == ["blind", "knows", "untrained", of_all, of_jet, "tagger"]
     assert table["knows"]["AUC linear"][0] > 0.99
     assert table["untrained"]["AUC linear"][0] == pytest.approx(0.5, abs=0.01)
     assert "AUC tagger" not in table["untrained"]
     assert table["knows"]["AUC tagger"][0] == table["tagger"]["AUC tagger"][0] == 1
     assert table["blind"]["AUC tagger"][0] == 0.5
-    features = [np.stack(list(observables.of_jets(j).values()), axis=1) for j in (train_jets, test)]
-    own = probes.probed(features[0], train_jets.labels, features[1], test.labels)
-    assert table["observables"] == own
+    for name, radius in ((of_all, 2), (of_jet, 0.5)):  # no pixel is 2 away from the centre
+        values = [observables.of_jets(part, radius).values() for part in (train_jets, test)]
+        fitted, judged = (np.stack(list(columns), axis=1) for columns in values)
+        own = probes.probed(fitted, train_jets.labels, judged, test.labels)
+        assert table[name] == own
+    assert table[of_all] != table[of_jet]
     assert seen == [300]
 
 
