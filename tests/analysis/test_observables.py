@@ -74,7 +74,7 @@ def test_they_are_the_sums_over_particles_that_the_papers_write(busy):
         "mass": np.sqrt(energy**2 - np.square(momentum).sum()),
     }
     for name in observables.SHAPES:
-        assert found[name] == pytest.approx(written[name], rel=1e-4), name
+        assert found[name] == pytest.approx(written[name], rel=1e-4 if name == "C1" else 1e-6)
 
 
 def test_shapes_do_not_change_with_energy_and_mass_grows_with_it(busy):
