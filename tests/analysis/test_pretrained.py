@@ -1,5 +1,7 @@
 """The weights that come with the package, their cards, and that the cards keep their word."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -32,18 +34,36 @@ def test_the_jets_that_a_network_has_seen_are_as_many_as_its_card_says(name):
     assert (np.diff(seen) > 0).all()  # no jet twice
 
 
+def row_of(name: str) -> str:
+    """Where the network stands on its own card."""
+    card = qg.pretrained_card(name)
+    return f"{recipes.command_name(card)} ({card['recipe_name']})"
+
+
+@pytest.fixture(scope="module")
+def compared(jets):
+    """Each network beside the all-zero image on the few jets here, which none has seen."""
+
+    @cache
+    def table(name: str) -> dict:
+        model = qg.load_pretrained(name)
+        models = {"all-zero image": baselines.zero(model.scaling), row_of(name): model}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(metrics, "RESAMPLES", 50)
+            return metrics.compare(models, model.scaling, jets)
+
+    return table
+
+
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets, monkeypatch):
+def test_the_card_holds_for_jets_that_nobody_has_seen(name, jets, compared):
     """Within four times the uncertainty that so few jets have.
 
     Of lost pixels there may be too few to scatter: then it is the card's, scaled.
     """
-    monkeypatch.setattr(metrics, "RESAMPLES", 50)
-    model, card = qg.load_pretrained(name), qg.pretrained_card(name)
-    own_name = f"{recipes.command_name(card)} ({card['recipe_name']})"
-    models = {"all-zero image": baselines.zero(model.scaling), own_name: model}
-    for name, here in metrics.compare(models, model.scaling, jets).items():
-        row = card["results"][name]
+    card = qg.pretrained_card(name)
+    for model, here in compared(name).items():
+        row = card["results"][model]
         assert here["parameters"] == tuple(row["parameters"])
         for column, (value, error) in here.items():
             if not column.startswith(("W1 ", "parameters")):
@@ -94,14 +114,13 @@ def test_what_the_vae_draws_has_the_totals_of_jets(name, drawn, jets):
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-masked"])
-def test_no_phase_of_the_pixel_grid_loses_its_lit_pixels(name, jets):
+def test_no_phase_of_the_pixel_grid_loses_its_lit_pixels(name, jets, compared):
     """Neither on the 5,000 jets of the card nor on the few here, most of which light it."""
-    model, card = qg.load_pretrained(name), qg.pretrained_card(name)
-    own = card["results"][f"unet ({card['recipe_name']})"]
+    own = qg.pretrained_card(name)["results"][row_of(name)]
     phases = [column for column in own if column.startswith("lost ") and "GeV" not in column]
     assert len(phases) == 4 * len(jets.channels)
     assert max(own[column][0] for column in phases) < 0.02
-    here = metrics.compare({"own": model}, model.scaling, jets)["own"]
+    here = compared(name)[row_of(name)]
     assert max(here[column][0] for column in phases) < 0.02
 
 
