@@ -82,7 +82,7 @@ def target(entry: Exercise | Wrong, within: float | None = None) -> Target:
 
 
 def form(exercise: Exercise) -> str:
-    """What is asked for, such as "a number" or "a list of 3 words, each one of red, blue, green"."""
+    """What is asked for, such as "a number" or "a list of 3 words, each one of red, blue"."""
     right = target(Wrong("", answer=exercise.example) if exercise.reference else exercise)
     choices = ", ".join(exercise.choices)
     if right.kind == "true or false":

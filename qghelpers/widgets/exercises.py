@@ -30,13 +30,13 @@ What is right is told by one of these:
 number, `times`: so many times the right one. `because` completes "not yet: ...".
 
 In the notebook stand, for each exercise: its number in the text, a cell for the reader,
-`qg.check("2.1", ...)`, which shows question, time, hint and form until `...` is replaced, and a cell that
-solves it and calls `qg.check("2.1", value)`, with the metadata
+`qg.check("2.1", ...)`, which shows question, time, hint and the form of the answer until `...` is
+replaced, and a cell that solves it and calls `qg.check("2.1", value)`, with the metadata
 `"tags": ["solution"], "jupyter": {"source_hidden": true, "outputs_hidden": true}`.
 `tests/promises/test_notebooks.py` tries every entry.
 
-A course's own exercises are read from a folder `exercises` beside its notebooks as well. Kept by the
-teacher until the answers are handed in, such a file shows nobody what is right.
+A course's own exercises are read from a folder `exercises` beside its notebooks as well. As long as
+the teacher keeps such a file, nobody can look up in it what is right.
 """
 
 import importlib
