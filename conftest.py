@@ -1,9 +1,8 @@
 """One small sample for all tests, in a home of its own, so that a test run leaves no trace.
 
-Unit tests and notebooks find it where `load_jets()` looks; the settings cell of every notebook
-reads the number of epochs from the environment. Nothing else differs from a reader's run. The
-user's cache folder is out of sight: the pile-up is made anew by every run. `tests/mistakes`, which
-runs tests hundreds of times, hands both over in `$QGHELPERS_TESTS_FROM`.
+Unit tests and notebooks find it where `load_jets()` looks. Nothing else differs from a reader's
+run. The user's cache folder is out of sight: the pile-up is made anew by every run.
+`tests/mistakes`, which runs tests hundreds of times, hands both over in `$QGHELPERS_TESTS_FROM`.
 
 pytest-xdist's workers share the home of the process that started them. Each has a processor to
 itself, so PyTorch gets one thread.
@@ -28,7 +27,6 @@ if not WORKER:
 else:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = Path(os.environ["QGHELPERS_HOME"])
-os.environ["QGHELPERS_EPOCHS"] = "15"
 # kernels and other processes test this checkout, too, whatever is installed
 PATHS = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)

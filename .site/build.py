@@ -59,10 +59,10 @@ CHANGELOG
 """
 RUN = """:::{{admonition}} Run this page
 :class: tip
-[Colab](https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{name}): run \
-`%pip install "qghelpers[simulation] @ git+https://github.com/{repository}"` in a first cell; or \
-[Binder](https://mybinder.org/v2/gh/{repository}/{branch}?labpath=notebooks/{name}), where \
-everything is installed.
+[Colab](https://colab.research.google.com/github/{repository}/blob/colab/notebooks/{name}): its \
+first cell installs the package; or \
+[Binder](https://mybinder.org/v2/gh/{repository}/{branch}?labpath=notebooks/{name}), which \
+installs all when it starts.
 :::"""
 
 

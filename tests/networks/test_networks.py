@@ -5,9 +5,16 @@ import torch
 from torch import nn
 
 from qghelpers import build
-from qghelpers.training.recipes import RECIPES
+from qghelpers.networks.base import NETWORKS as CLASSES
+from qghelpers.training import recipes
 
-NETWORKS = list(RECIPES)
+# those of the package, also without a row in the table of recipes
+NETWORKS = [
+    (network, recipe)
+    for network in recipes.networks()
+    if network not in CLASSES or CLASSES[network].__module__.startswith("qghelpers.")
+    for recipe in recipes.recipe_names(network)
+]
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -76,7 +76,12 @@ def test_files_and_functions_are_short(path):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_has_few_modules_and_says_what_it_is_for(room):
-    assert len([path for path in FILES if path.parent.name == room]) <= 8
+    modules = {path: path.read_text() for path in FILES if path.parent.name == room}
+    if room == "networks":  # any number of networks, which are found by their names
+        modules = {
+            p: code for p, code in modules.items() if not re.search("^class .*name=", code, re.M)
+        }
+    assert len(modules) <= 8
     purpose = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
     assert 3 <= len(purpose.splitlines()) <= 8
 

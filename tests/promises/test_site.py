@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 import qghelpers as qg
 
@@ -60,13 +61,38 @@ def test_every_notebook_and_page_is_in_the_contents(site):
 def test_notebooks_offer_colab_and_binder_if_the_repository_is_known(site, monkeypatch, tmp_path):
     name = "notebooks/02_vae.ipynb"
     text = pages(site)[site.SOURCE / name]
-    assert f"https://colab.research.google.com/github/some/where/blob/main/{name}" in text
+    assert f"https://colab.research.google.com/github/some/where/blob/colab/{name}" in text
     assert f"https://mybinder.org/v2/gh/some/where/main?labpath={name}" in text
-    assert "git+https://github.com/some/where" in text
     monkeypatch.setattr(site, "REPOSITORY", "")
     monkeypatch.setattr(site, "SOURCE", tmp_path)
     site.notebook(ROOT / name)
     assert "colab" not in (tmp_path / name).read_text("utf-8")
+
+
+def test_notebooks_for_colab_install_the_package_and_link_to_the_repository(tmp_path):
+    load("colab").write(tmp_path, "some/where", "course")
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        before, after = (nbformat.read(p, as_version=4) for p in (path, tmp_path / path.name))
+        install = after.cells.pop(1)
+        assert "git+https://github.com/some/where@course" in install.source
+        assert [cell.get("outputs") for cell in after.cells] == [
+            cell.get("outputs") for cell in before.cells
+        ]
+        assert TransformerManager().transform_cell(install.source).count("run_line_magic") == 1
+        for cell in after.cells:
+            if cell.cell_type == "markdown":
+                for link in re.findall(r"\]\(([^)\s]+)", cell.source):
+                    assert re.match("https?:|#", link), link
+        text = "\n".join(cell.source for cell in after.cells)
+        if "glossary.md#" in "\n".join(cell.source for cell in before.cells):
+            assert "(https://github.com/some/where/blob/course/notebooks/glossary.md#" in text
+    first = nbformat.read(tmp_path / "01_data_exploration.ipynb", as_version=4)
+    pictures = re.findall(r"!\[[^]]*\]\((\S+)\)", "\n".join(cell.source for cell in first.cells))
+    assert pictures
+    for address in pictures:
+        raw, file = address.split("/some/where/course/")
+        assert raw == "https://raw.githubusercontent.com"
+        assert (ROOT / file).is_file()
 
 
 def test_solutions_are_folded_and_pictures_keep_their_words(site, monkeypatch, tmp_path):
