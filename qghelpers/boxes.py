@@ -40,9 +40,9 @@ def make_boxes(
     """Write black boxes, known jets to compare them with, and the key.
 
     `folder` gets `students/box_01.hdf5` and so on; `students/ordinary.hdf5`, `known_w.hdf5` and
-    `known_top.hdf5`, jets that are in no box; `key.csv`, which is returned, too: of each box its name, what is hidden ("w", "top" or
-    "nothing"), how many, and in which rows; and `pool/`, what the boxes are drawn from. Files that
-    are there already are not simulated again.
+    `known_top.hdf5`, jets that are in no box; `key.csv`, which is returned, too: of each box its
+    name, what is hidden ("w", "top" or "nothing"), how many, and in which rows; and `pool/`, what
+    the boxes are drawn from. Files that are there already are not simulated again.
 
     Args:
         folder: is made if it is not there.
