@@ -28,7 +28,7 @@ MOVED = {"README.md": "index.md", ".github/CONTRIBUTING.md": "contributing.md"}
 LINK = re.compile(r"(\]\()([^)\s#]+)([^)\s]*\))")
 ROOMS = ("data", "files", "simulation", "networks", "training", "analysis", "evaluation")
 ROOMS += ("plots", "widgets", "explorers")
-HALL = ("load", "pictures", "seeds")  # modules beside the rooms
+HALL = ("load", "boxes", "pictures", "seeds")  # modules beside the rooms
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")  # "owner/name" in GitHub Actions
 BRANCH = os.environ.get("GITHUB_REF_NAME", "main")
 

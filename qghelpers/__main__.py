@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import qghelpers as qg
+from qghelpers.boxes import box_options, make_boxes
 from qghelpers.evaluation import commands as judging
 from qghelpers.files import commands
 from qghelpers.simulation.detector import Detector
@@ -131,6 +132,7 @@ COMMANDS = {
     "train": ("train a network into a run folder", _train_options),
     "evaluate": ("judge a run on held-out jets", judging.evaluate_options),
     "features": ("write the code of every jet to a file", judging.features_options),
+    "boxes": ("make black boxes for a class, and their key", box_options),
     "benchmark": ("measure what the project claims", _benchmark_options),
 }
 
@@ -278,6 +280,9 @@ def main(arguments: list[str] | None = None) -> int:
             _evaluate(args)
         elif args.command == "features":
             _features(args)
+        elif args.command == "boxes":
+            key = make_boxes(args.folder, args.boxes, args.seed, args.jets, args.workers)
+            print(f"{args.folder}: {len(key)} boxes; key.csv says what they hold")
         else:
             _benchmark(args.names)
     except (ValueError, ImportError, FloatingPointError) as error:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -81,6 +81,21 @@ def target(entry: Exercise | Wrong, within: float | None = None) -> Target:
     return Target("numbers", tuple(_around(one, within) for one in value))
 
 
+def form(exercise: Exercise) -> str:
+    """What is asked for, such as "a number" or "a list of 3 words, each one of red, blue"."""
+    right = target(Wrong("", answer=exercise.example) if exercise.reference else exercise)
+    choices = ", ".join(exercise.choices)
+    if right.kind == "true or false":
+        return "True or False"
+    if right.kind.endswith("s"):
+        each = f", each one of {choices}" if choices else ""
+        return f"a list of {len(right.parts)} {right.kind}{each}"
+    if "word" in right.kind:
+        return f"a word: one of {choices}" if choices else "a word"
+    exact = isinstance(exercise.answer, int) and exercise.within is None
+    return "a whole number" if exact else "a number"
+
+
 def judge(exercise: Exercise, answer: Any, right: Target) -> tuple[bool, str]:
     """Whether an answer is right, and what is to be said of it.
 
@@ -139,37 +154,37 @@ def _parts(exercise: Exercise, value: Any, kind: str) -> tuple:
     value = _unwrap(value)
     if kind == "true or false":
         if not isinstance(value, bool | np.bool_):
-            raise Unclear(f"{exercise.number} asks for True or False, not for {_what(value)}")
+            _refuse(exercise, _what(value))
         return (bool(value),)
-    if kind in ("word", "hidden word"):
-        return (_word(exercise, value),)
-    if kind == "number":
-        return (_number(exercise, value),)
-    listed = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
-    if not listed:
-        raise Unclear(f"{exercise.number} asks for a list of {kind}, not for {_what(value)}")
-    one = _word if kind == "words" else _number
-    return tuple(one(exercise, part) for part in value)
+    one = _word if "word" in kind else _number
+    if not kind.endswith("s"):
+        return (one(exercise, value, _what(value)),)
+    if not (isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1):
+        _refuse(exercise, _what(value))
+    return tuple(one(exercise, part, f"a list with {_what(part)}") for part in value)
 
 
-def _word(exercise: Exercise, value: Any) -> str:
-    choices = f": one of {', '.join(exercise.choices)}" if exercise.choices else ""
+def _refuse(exercise: Exercise, what: str) -> NoReturn:
+    raise Unclear(f"{exercise.number} asks for {form(exercise)}; this is {what}")
+
+
+def _word(exercise: Exercise, value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise Unclear(f"{exercise.number} asks for a word{choices}; this is {_what(value)}")
+        _refuse(exercise, what)
     word = _plain(value)
     if exercise.choices and word not in map(_plain, exercise.choices):
-        raise Unclear(f"{exercise.number} asks for a word{choices}")
+        _refuse(exercise, what)
     return word
 
 
-def _number(exercise: Exercise, value: Any) -> float:
+def _number(exercise: Exercise, value: Any, what: str) -> float:
     value = _unwrap(value)
     if isinstance(value, str | bool | np.bool_):
-        raise Unclear(f"{exercise.number} asks for a number, not for {_what(value)}")
+        _refuse(exercise, what)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Unclear(f"{exercise.number} asks for one number, not for {_what(value)}") from None
+        _refuse(exercise, what)
     if not np.isfinite(number):
         raise Unclear(
             f"{exercise.number}: this is {number}, as after a division by zero or a mean of nothing"

@@ -30,10 +30,13 @@ What is right is told by one of these:
 number, `times`: so many times the right one. `because` completes "not yet: ...".
 
 In the notebook stand, for each exercise: its number in the text, a cell for the reader,
-`qg.check("2.1", ...)`, which shows question, time and hint until `...` is replaced, and a cell that
-solves it and calls `qg.check("2.1", value)`, with the metadata
+`qg.check("2.1", ...)`, which shows question, time, hint and the form of the answer until `...` is
+replaced, and a cell that solves it and calls `qg.check("2.1", value)`, with the metadata
 `"tags": ["solution"], "jupyter": {"source_hidden": true, "outputs_hidden": true}`.
 `tests/promises/test_notebooks.py` tries every entry.
+
+A course's own exercises are read from a folder `exercises` beside its notebooks as well. As long as
+the teacher keeps such a file, nobody can look up in it what is right.
 """
 
 import importlib
@@ -41,9 +44,10 @@ import re
 import tomllib
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from qghelpers.widgets.answers import Exercise, Target, Unclear, Wrong, judge, target
+from qghelpers.widgets.answers import Exercise, Target, Unclear, Wrong, form, judge, target
 from qghelpers.widgets.claims import say
 
 
@@ -61,6 +65,8 @@ def check(number: str, answer: Any = ..., *given: Any) -> None:
         if answer is ... or answer is None:
             say("", f"{exercise.number} (about {exercise.minutes} minutes): {exercise.question}")
             say("", f"Hint: {exercise.hint}")
+            by = f", by {call(exercise)}" if exercise.given else ""
+            say("", f"Answer: {form(exercise)}{by}.")
             return
         right, reason = judge(exercise, answer, expected(exercise, given))
     except Unclear as error:
@@ -75,14 +81,13 @@ def check(number: str, answer: Any = ..., *given: Any) -> None:
 @cache
 def read(notebook: int) -> dict[str, Exercise]:
     """The exercises of a notebook by their numbers; none if it has no file."""
-    file = resources.files("qghelpers.widgets").joinpath("exercises", f"{notebook}.toml")
-    if not file.is_file():
-        return {}
+    name = f"exercises/{notebook}.toml"
     found = {}
-    for table in tomllib.loads(file.read_text("utf-8"))["exercise"]:
-        several = {name: tuple(table.get(name, ())) for name in ("given", "choices")}
-        wrong = tuple(Wrong(**one) for one in table.get("wrong", ()))
-        found[table["number"]] = Exercise(**table | several | {"wrong": wrong})
+    for file in (resources.files("qghelpers.widgets").joinpath(name), Path(name)):
+        for table in tomllib.loads(file.read_text("utf-8"))["exercise"] if file.is_file() else ():
+            several = {field: tuple(table.get(field, ())) for field in ("given", "choices")}
+            wrong = tuple(Wrong(**one) for one in table.get("wrong", ()))
+            found[table["number"]] = Exercise(**table | several | {"wrong": wrong})
     return found
 
 
@@ -103,6 +108,11 @@ def find(number: str) -> Exercise:
     return known[text]
 
 
+def call(exercise: Exercise) -> str:
+    """How the exercise is checked."""
+    return ", ".join([f'qg.check("{exercise.number}"', "answer", *exercise.given]) + ")"
+
+
 def expected(exercise: Exercise, given: tuple = ()) -> Target:
     """What is right; by the exercise's reference function, if it has one.
 
@@ -110,8 +120,7 @@ def expected(exercise: Exercise, given: tuple = ()) -> Target:
         Unclear: the function does not get along with what is given.
     """
     if len(given) != len(exercise.given):
-        call = ", ".join([f'qg.check("{exercise.number}"', "answer", *exercise.given])
-        raise Unclear(f"{exercise.number} is checked by {call})")
+        raise Unclear(f"{exercise.number} is checked by {call(exercise)}")
     if not exercise.reference:
         return target(exercise, exercise.within)
     module, name = exercise.reference.split(":")

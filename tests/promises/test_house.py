@@ -21,7 +21,7 @@ FLOORS = [
     {"training"},
     {"analysis"},
     {"evaluation"},
-    {"load", "widgets"},
+    {"load", "boxes", "widgets"},
     {"explorers", "__main__"},
 ]
 

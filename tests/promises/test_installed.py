@@ -110,7 +110,10 @@ def test_the_requirements_do_not_depend_on_the_folder_pip_is_run_in():
     assert all(re.match(r"(#|\w|$)", line) for line in lines)
     assert "pip install -r requirements.txt -e . &&" in (ROOT / "README.md").read_text("utf-8")
     assert "pip install -r requirements.txt -e ." in (ROOT / ".ci" / "run").read_text("utf-8")
-    assert "      - -e .\n" in (ROOT / "environment.yml").read_text("utf-8")
+    environment = (ROOT / "environment.yml").read_text("utf-8")
+    assert "      - -e .\n" in environment
+    index = "--extra-index-url https://download.pytorch.org/whl/cpu"  # or pip takes CUDA, too
+    assert environment.index(index) < environment.index("- -r requirements.txt")
 
 
 @pytest.fixture(scope="module")

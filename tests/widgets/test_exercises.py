@@ -40,6 +40,7 @@ question = "In which order are the channels?"
 minutes = 1
 hint = "Find the blocks first."
 answer = ["Tracks", "ECAL", "HCAL"]
+choices = ["Tracks", "ECAL", "Muons", "HCAL"]
 
 [[exercise]]
 number = "7.4"
@@ -76,7 +77,16 @@ question = "Does it get better?"
 minutes = 1
 hint = "Subtract."
 answer = false
+
+[[exercise]]
+number = "7.8"
+question = "How many pixels has a tower?"
+minutes = 1
+hint = "Count."
+answer = 25
 """.replace("SECRET", hidden("7.5", "dark-shower"))
+
+THREE = "a list of 3 words, each one of Tracks, ECAL, Muons, HCAL"
 
 
 @pytest.fixture(autouse=True)
@@ -161,24 +171,40 @@ def test_a_wrong_answer_is_told_what_is_off(capsys, number, answer, reason):
 @pytest.mark.parametrize(
     ("number", "answer", "line"),
     [
-        ("7.1", np.ones((2, 3)), "7.1 asks for one number, not for an array of shape (2, 3)"),
-        ("7.1", torch.ones(2, 3), "7.1 asks for one number, not for an array of shape (2, 3)"),
-        ("7.1", (0.74, 0.01), "7.1 asks for one number, not for a pair (no uncertainty, please)"),
-        ("7.1", "10", "7.1 asks for a number, not for the text '10'"),
-        ("7.1", True, "7.1 asks for a number, not for True"),
-        ("7.1", {"a": 1}, "7.1 asks for one number, not for an object of type dict"),
-        ("7.1", 1 + 2j, "7.1 asks for one number, not for an object of type complex"),
+        ("7.1", np.ones((2, 3)), "7.1 asks for a number; this is an array of shape (2, 3)"),
+        ("7.1", torch.ones(2, 3), "7.1 asks for a number; this is an array of shape (2, 3)"),
+        ("7.1", (0.74, 0.01), "7.1 asks for a number; this is a pair (no uncertainty, please)"),
+        ("7.1", "10", "7.1 asks for a number; this is the text '10'"),
+        ("7.1", True, "7.1 asks for a number; this is True"),
+        ("7.1", {"a": 1}, "7.1 asks for a number; this is an object of type dict"),
+        ("7.1", 1 + 2j, "7.1 asks for a number; this is an object of type complex"),
         ("7.1", float("nan"), "7.1: this is nan, as after a division by zero"),
         ("7.1", np.inf, "7.1: this is inf, as after a division by zero"),
         ("7.2", 0, "7.2 asks for a word: one of Tracks, ECAL, HCAL; this is 0"),
-        ("7.2", "muons", "7.2 asks for a word: one of Tracks, ECAL, HCAL"),
-        ("7.3", "Tracks", "7.3 asks for a list of words, not for the text 'Tracks'"),
-        ("7.3", [1, 2, 3], "7.3 asks for a word; this is 1"),
-        ("7.4", 16, "7.4 asks for a list of numbers, not for 16"),
-        ("7.4", [16, None, 1], "7.4 asks for one number, not for an object of type NoneType"),
+        (
+            "7.2",
+            "muons",
+            "7.2 asks for a word: one of Tracks, ECAL, HCAL; this is the text 'muons'",
+        ),
+        (
+            "7.3",
+            "Tracks",
+            f"7.3 asks for {THREE}; this is the text 'Tracks'",
+        ),
+        (
+            "7.3",
+            ["ECAL", 2],
+            f"7.3 asks for {THREE}; this is a list with 2",
+        ),
+        ("7.4", 16, "7.4 asks for a list of 3 numbers; this is 16"),
+        (
+            "7.4",
+            [16, None, 1],
+            "7.4 asks for a list of 3 numbers; this is a list with an object of type NoneType",
+        ),
         ("7.4", [16, np.nan, 1], "7.4: this is nan"),
         ("7.5", ["top"], "7.5 asks for a word; this is a list"),
-        ("7.7", 0, "7.7 asks for True or False, not for 0"),
+        ("7.7", 0, "7.7 asks for True or False; this is 0"),
         ("7.9", 1, "there is no exercise 7.9: those of notebook 7 are 7.1, 7.2, 7.3"),
         ("8.1", 1, "there is no exercise 8.1: there are none yet"),
         ("../7.1", 1, "an exercise has a number such as \"2.1\", not '../7.1'"),
@@ -198,7 +224,24 @@ def test_without_an_answer_the_exercise_is_shown(capsys, answer):
     assert told(capsys, "7.1", *answer).splitlines() == [
         "7.1 (about 5 minutes): How many HCAL towers of a jet are lit?",
         "Hint: Take one pixel of each tower.",
+        "Answer: a number.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "form"),
+    [
+        ("7.2", "a word: one of Tracks, ECAL, HCAL"),
+        ("7.3", THREE),
+        ("7.4", "a list of 3 numbers"),
+        ("7.5", "a word"),
+        ("7.6", 'a number, by qg.check("7.6", answer, numerator, denominator)'),
+        ("7.7", "True or False"),
+        ("7.8", "a whole number"),
+    ],
+)
+def test_the_form_of_the_answer_is_shown_without_the_answer(capsys, number, form):
+    assert told(capsys, number).splitlines()[-1] == f"Answer: {form}."
 
 
 def test_a_function_may_know_the_answer_for_the_readers_jets(capsys):
@@ -231,3 +274,14 @@ def test_a_mistake_in_an_entry_is_an_error_where_the_tests_look(tmp_path):
 def test_there_is_no_exercise_without_its_notebook():
     with pytest.raises(Unclear, match=r"there is no exercise 123\.4"):
         exercises.find("123.4")
+
+
+def test_a_course_has_exercises_of_its_own_beside_its_notebooks(capsys, tmp_path, monkeypatch):
+    assert told(capsys, "7.20", 3).startswith("✗ there is no exercise 7.20")
+    (tmp_path / "course" / "exercises").mkdir(parents=True)
+    own = ENTRIES.split("\n\n[[exercise]]")[0].replace("7.1", "7.20")
+    (tmp_path / "course" / "exercises" / "7.toml").write_text(own, "utf-8")
+    monkeypatch.chdir(tmp_path / "course")
+    exercises.read.cache_clear()
+    assert told(capsys, "7.20", 10) == "✓ 7.20 is right. Most of the 625 are dark."
+    assert told(capsys, "7.1", 10).startswith("✓ 7.1 is right")
