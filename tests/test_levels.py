@@ -59,6 +59,8 @@ def test_a_scale_lies_over_the_whole_set():
     energies[3, 0, 0] = 0.5
     assert pictures.common_scale(energies) == pictures.Scale(0.5, 10)
     assert pictures.common_scale(energies, 0.9).top == pytest.approx(np.quantile(range(1, 11), 0.9))
+    blank = np.zeros((30, 4, 4))  # has no brightest pixel, and counts for no share
+    assert pictures.common_scale(np.concatenate([energies, blank]), 0.9).top == pytest.approx(9.1)
     energies[3, 0, 0] = 1e-6  # it would take the colours from all others
     assert pictures.common_scale(energies) == pictures.Scale(0.01, 10)
 

@@ -122,6 +122,22 @@ def test_an_unknown_sample_is_one_line_that_names_those_there_are():
         qg.load_sample()
 
 
+@pytest.mark.parametrize(("more", "warns"), [(60, True), (15, False)])
+def test_swapped_labels_are_told_where_the_means_clearly_differ(
+    jets, monkeypatch, capfd, more, warns
+):
+    """Quark jets have so many more lit pixels, of 100 to 500 a jet: it is the mean that counts."""
+    some = jets[np.concatenate([np.flatnonzero(jets.labels == label)[:100] for label in (0, 1)])]
+    spread = np.linspace(100, 500, 100).astype(int)
+
+    def counts(part):
+        return np.stack([spread, spread + more * part.labels, spread], axis=1)
+
+    monkeypatch.setattr(qg.JetImages, "pixel_counts", counts)
+    loading._warn_of_labels(some)
+    assert ("labels look swapped" in capfd.readouterr().err) is warns
+
+
 def test_several_samples_follow_one_another():
     both = qg.load_sample("w", "qcd_like_w")
     assert both.process.tolist() == ["w"] * 160 + ["qcd"] * 160

@@ -84,6 +84,7 @@ def test_a_hot_tower_adds_its_energy_to_one_whole_tower(jets):
 def test_the_two_sided_score_is_the_distance_from_the_training_median():
     training = np.array([1.0, 2.0, 9.0])
     np.testing.assert_allclose(anomaly.two_sided(np.array([0.0, 2.0, 5.0]), training), [2, 0, 3])
+    np.testing.assert_allclose(anomaly.two_sided(np.array([4.0, 6.0]), training), [2, 4])
 
 
 def test_working_points_of_scores_that_can_be_counted():
@@ -99,6 +100,16 @@ def test_working_points_of_scores_that_can_be_counted():
     assert points["rejection at 50 % found"] == pytest.approx(100 / 2)
     assert points["significance improvement"] == pytest.approx(0.5 / 0.02**0.5)
     assert points["found at 1 % false alarms"] == pytest.approx(0.25)
+
+
+def test_equal_scores_are_kept_or_not_at_their_own_threshold():
+    """Counts, such as lit pixels: at each of them a third of both kinds is added."""
+    counts = np.repeat([1.0, 2.0, 3.0], 10)
+    points = anomaly.working_points(counts, counts)
+    assert points["rejection at 30 % found"] == pytest.approx(3)
+    assert points["rejection at 50 % found"] == pytest.approx(3 / 2)
+    assert points["significance improvement"] == pytest.approx(0.5 / (2 / 3) ** 0.5)
+    assert points["found at 1 % false alarms"] == 0
 
 
 def test_scores_of_the_same_jets_are_compared_on_the_same_draws():

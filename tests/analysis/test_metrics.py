@@ -67,12 +67,14 @@ def test_errors_are_sums_over_pixels(parts):
 
 
 def test_lit_pixels_are_counted_as_written(parts):
-    """A reconstruction that is the image moved by one pixel."""
+    """A reconstruction that is the image moved by one pixel, and without Tracks."""
     scaling, test = LogScale(), parts[1][:5]
-    moved = formula(scaling, lambda scaled: scaled.roll(1, dims=-1))
+    kept = torch.tensor([0.0, 1.0, 1.0]).view(3, 1, 1)
+    moved = formula(scaling, lambda scaled: kept * scaled.roll(1, dims=-1))
     got = metrics.errors(moved, scaling, test)
     lit = observables.lit(test.images()).numpy()
-    other = np.roll(lit, 1, axis=-1)
+    other = np.roll(lit, 1, axis=-1) & (kept.numpy() > 0)
+    assert lit.sum() > other.sum()
     for name, expected in {
         "both": lit & other,
         "either": lit | other,

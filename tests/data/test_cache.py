@@ -72,6 +72,16 @@ def test_a_file_that_has_changed_is_read_again(path, capfd):
     assert said(capfd) == ""
 
 
+@pytest.mark.parametrize("place", [0, -1])
+def test_the_digest_sees_both_ends_of_a_file(tmp_path, place):
+    content = bytearray(100_000)
+    (tmp_path / "file").write_bytes(content)
+    before = cache.content_digest(tmp_path / "file")
+    content[place] = 1
+    (tmp_path / "file").write_bytes(content)
+    assert cache.content_digest(tmp_path / "file") != before
+
+
 def test_another_version_is_not_used(path, monkeypatch, capfd):
     load_jets(path)
     monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)

@@ -62,6 +62,13 @@ def test_a_split_is_disjoint_complete_stratified_and_reproducible(jets):
     assert not np.array_equal(parts[0]._rows, np.sort(parts[0]._rows))
 
 
+def test_parts_are_as_large_as_asked_whatever_floats_add_up_to(jets):
+    """0.7 + 0.1 is 0.7999..., and of 10 jets that is 8; of 7 jets, 0.8 are nearly 6."""
+    some = jets[np.concatenate([np.flatnonzero(jets.labels == label)[:10] for label in (0, 1)])]
+    assert [len(part) for part in some.split((0.7, 0.1, 0.2))] == [14, 2, 4]
+    assert [len(part) for part in some.quarks[:7].split((0.8, 0.2))] == [6, 1]
+
+
 @pytest.mark.parametrize("fractions", [(0.5, 0.4), (1.2, -0.2), (0.9999, 0.0001)])
 def test_an_impossible_split_is_refused(jets, fractions):
     with pytest.raises(ValueError, match=r"fractions|too few"):

@@ -52,3 +52,32 @@ def test_every_pixel_that_is_not_zero_is_lit():
     images[0, :25, :, 0], images[1, :50, :, 0] = 1, -1
     images[:, 0, 0, 2] = 0.5
     np.testing.assert_allclose(layout.lit_share(images), [0.3, 0, 1 / 125**2])
+
+
+def jets_of(tracks: float, ecal: float, seed: int = 0) -> np.ndarray:
+    """30 images whose crystals and tracks are lit here and there, with HCAL in towers."""
+    rng = np.random.default_rng(seed)
+    lit = [rng.random((30, 125, 125)) < share for share in (tracks, ecal)]
+    towers = (rng.random((30, 25, 25)) < 0.03) * rng.exponential(0.001, (30, 25, 25))
+    parts = (part * rng.exponential(0.003, part.shape) for part in lit)
+    return np.stack([*parts, np.kron(towers, np.ones((1, 5, 5)))], axis=-1).astype(np.float32)
+
+
+def test_blocks_that_are_lit_in_part_are_not_constant():
+    """One block of ECAL that happens to be constant makes no HCAL of it."""
+    images = jets_of(0.005, 0.02)
+    images[0, 10:15, 20:25, 1] = 0.01
+    share = layout.constant_tower_share(images)
+    assert share[2] == 1
+    assert 0 < share[1] < 0.01
+    assert layout.channels_by_evidence(images) == layout.CHANNELS
+
+
+def test_negative_pixels_are_counted_among_the_lit_ones():
+    """As where only lit pixels were standardised: 1 of 100 pixels is negative, half of the lit."""
+    images = jets_of(0.005, 0.02)
+    assert layout.units_problem(images) is None
+    sign = np.where(np.arange(125) % 2, np.float32(1), np.float32(-1))[:, None]
+    found, cure = layout.units_problem(images * sign)
+    assert "below zero, as in a z-score" in found
+    assert "as it was before" in cure

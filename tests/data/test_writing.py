@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qghelpers.data import hdf5
+from qghelpers.data import checks, hdf5
 from qghelpers.data.hdf5 import DataError, replacing
 
 KILLED = """
@@ -111,3 +111,11 @@ def test_a_file_of_a_process_that_lives_is_spared_whosever_it_is(
     monkeypatch.setattr(os, "kill", kill)
     hdf5.remove_left_overs(tmp_path)
     assert path.exists() == kept
+
+
+def test_a_truncated_file_says_how_much_of_it_is_there(tmp_path):
+    error = OSError("unable to open file (truncated file: eof = 1500, sblock, stored_eof = 4000)")
+    (tmp_path / "jets.hdf5").write_bytes(checks.SIGNATURE)
+    cause, cure = checks.explain(tmp_path / "jets.hdf5", error)
+    assert cause == "it ends after 1,500 of 4,000 bytes"
+    assert "cut short" in cure

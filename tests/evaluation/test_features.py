@@ -1,5 +1,6 @@
 """Codes of all jets in a file, whole and in order, however many blocks they are written in."""
 
+import argparse
 import sys
 
 import h5py
@@ -10,7 +11,7 @@ from small import small_vae
 import qghelpers as qg
 from qghelpers import latent
 from qghelpers.__main__ import main
-from qghelpers.evaluation import features
+from qghelpers.evaluation import commands, features
 
 
 @pytest.fixture
@@ -81,6 +82,13 @@ def test_the_command_takes_a_shipped_network_or_a_run(sample_file, tmp_path, cap
     qg.fit(qg.VAE(latent_dim=5), jets[:8], jets[8:12], recipe, out=tmp_path / "run", progress=False)
     assert main(["features", str(tmp_path / "run"), *given]) == 0
     assert columns_of(out)["code"].shape == (8, 5)
+
+
+def test_the_limit_of_the_command_may_be_written_as_a_float():
+    parser = argparse.ArgumentParser()
+    commands.features_options(parser)
+    given = ["vae", "--data", "jets.hdf5", "--out", "codes.hdf5", "--limit", "1e4"]
+    assert parser.parse_args(given).limit == 10_000
 
 
 def test_the_command_says_in_a_line_what_is_wrong(sample_file, tmp_path, capsys):

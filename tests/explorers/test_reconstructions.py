@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small import small_vae
 
@@ -95,6 +96,25 @@ def test_another_network_is_put_in_order_by_its_own_errors(explorer, models, som
     np.testing.assert_allclose(explorer.reconstruction, 0, atol=1e-6)
     explorer.which.value = "small VAE"
     assert explorer.jet.value == drawn[shares(models["small VAE"], some[drawn]).argmax()]
+
+
+def test_a_second_network_first_asked_in_the_order_of_another_has_its_own_errors(some):
+    scaling, kept = qg.LogScale(), torch.tensor([0.0, 1.0, 1.0]).view(3, 1, 1)
+    without_tracks = baselines.Baseline(
+        scaling,
+        lambda code: kept * code.view(-1, 3, 125, 125),
+        lambda scaled: scaled.flatten(1),
+    )
+    models = {"small VAE": small_vae(scaling="log").eval(), "without tracks": without_tracks}
+    explorer = qg.explore_reconstructions(models, some, sample=12)
+    drawn = random_rows(30, 12, 0)
+    by_error = [drawn[np.argsort(shares(model, some[drawn]))] for model in models.values()]
+    assert not np.array_equal(*by_error)
+    explorer.order.value = "best first"
+    for (name, model), expected in zip(models.items(), by_error, strict=True):
+        explorer.which.value = name
+        np.testing.assert_allclose(explorer.errors(), shares(model, some[drawn]), rtol=1e-4)
+        np.testing.assert_array_equal(explorer.sample, expected)
 
 
 def test_only_what_is_shown_is_made_dense(models, some, monkeypatch):

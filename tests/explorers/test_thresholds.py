@@ -44,6 +44,24 @@ def test_shares_are_those_of_the_jets_with_this_score_or_more(explorer, samples)
     assert " of 2000 per second" in explorer.told
 
 
+def test_errors_of_shares_are_binomial(explorer, samples):
+    for threshold in (0, 10, 25):
+        explorer.threshold.value = threshold
+        told = re.findall(r"(\S+) ± (\S+) %", explorer.told)
+        for (_, error), kept in zip(told, expected(samples, threshold), strict=True):
+            assert error == f"{100 * kept.std() / len(kept) ** 0.5:.1g}"
+    assert len(told) == 2
+
+
+def test_the_axis_of_the_spectrum_reaches_one_jet_of_the_larger_sample(samples):
+    ordinary, scores, anomalies, their_scores = samples
+    few = anomalies[:5], their_scores[:5]
+    for parts in ((ordinary, scores, *few), (*few, ordinary, scores)):
+        explorer = qg.explore_threshold(*parts)
+        axis = re.findall(r'text-anchor="end">([^<]*)<', explorer.panels.value)
+        assert axis == ["0.01", "0.1", "1"]  # one of 60 is below a tenth
+
+
 def test_the_spectra_are_those_of_what_is_kept(explorer, samples):
     ordinary, _, anomalies, _ = samples
     explorer.threshold.value = 20

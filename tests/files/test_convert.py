@@ -64,6 +64,10 @@ CHANGED = {
         {"y": lambda y: np.where(y == 1, b"q", b"g")},
         ["--labels", "gluon=g", "quark=q"],
     ),
+    "labels whose capitals differ": (
+        {"y": lambda y: np.where(y == 1, b"Up", b"g")},
+        ["--labels", "gluon=G", "quark=UP"],
+    ),
     "labels in a column": ({"y": lambda y: y[:, None]}, []),
     "labels in two columns": ({"y": one_hot}, ["--labels", "gluon=0", "quark=1"]),
     "two columns, quark first": (

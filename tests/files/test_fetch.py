@@ -128,6 +128,14 @@ def test_what_has_come_is_kept_for_the_next_time(site, good, tmp_path, capfd):
     assert (tmp_path / "jets.hdf5").read_bytes() == good
 
 
+def test_what_came_from_one_address_is_not_continued_from_another(site, good, tmp_path):
+    site.pages |= {"/other": bytes(9000), "/jets": good}
+    site.drops = [3000, 0]
+    assert fetch(tmp_path / "jets.hdf5", [f"{site.url}/other", f"{site.url}/jets"])
+    assert site.asked == [("/other", None), ("/other", "bytes=3000-"), ("/jets", None)]
+    assert (tmp_path / "jets.hdf5").read_bytes() == good
+
+
 @pytest.mark.parametrize("more", [b"", b"of another file"])
 def test_a_part_that_is_complete_or_too_long(site, good, tmp_path, monkeypatch, more):
     site.pages["/jets"] = good

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small import HERE, particles
+from small import HERE, TOWER, particles
 
 from qghelpers.data.layout import GEV_PER_UNIT, IMAGE_SIZE, constant_tower_share
 from qghelpers.simulation.detector import (
@@ -127,6 +127,20 @@ def test_soft_crystals_are_kept_around_busy_towers_alone():
     image = image_of(particles([20.0, 0.1, 0.1], eta=np.array([hard, near, far])), detector)
     assert (image[..., 1] > 0).sum() == 2
     assert image[..., 1].sum() == pytest.approx(20 * np.cosh(hard) + 0.1 * np.cosh(near), rel=1e-3)
+
+
+def test_what_wakes_a_tower_is_its_transverse_energy():
+    """At |eta| = 1.09, 1.2 GeV across the beam are 2 GeV: below the 1.3 GeV of a busy tower."""
+    detector = Detector(
+        ecal_radius=1e-6, ecal_noise=0, ecal_stochastic=0, ecal_constant=0, spots=1, conversions=0
+    )
+    axis, width = 12.5 * TOWER, TOWER
+    for pt, lit in ((1.2, 1), (1.4, 2)):
+        some = particles([pt, 0.08], eta=axis + np.array([0, width]))
+        made, _ = jet_images(
+            some, np.array([axis]), np.array([HERE]), detector, np.random.default_rng(0)
+        )
+        assert (made[0, ..., 1] > 0).sum() == lit
 
 
 def test_empty_cells_show_noise_only_where_it_can_pass_the_threshold():

@@ -67,6 +67,14 @@ def test_momentum_and_eta_do_not_tell_matched_jets_apart(boosted, alike):
     assert value < 0.53 + 2 * error
 
 
+def test_wanted_momenta_are_pairs_of_the_same_jet(sample_file):
+    wanted, _ = selection.like(sample_file, seed=3)
+    pairs = zip(wanted.pt, wanted.eta, strict=True)
+    theirs = zip(column(sample_file, "pt"), np.abs(column(sample_file, "eta")), strict=True)
+    assert sorted(pairs) == sorted((float(pt), float(eta)) for pt, eta in theirs)
+    assert wanted.pt.tolist() != column(sample_file, "pt").tolist()
+
+
 def test_a_window_of_jet_momenta_is_filled_evenly(tmp_path):
     content = made(tmp_path / "jets", jets=120, seed=3, jet_pt=(150, 250))
     pt = content["pt"]

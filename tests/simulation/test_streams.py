@@ -7,6 +7,7 @@ import h5py
 import joblib
 import numpy as np
 import pytest
+from small import particles
 
 from qghelpers.data import layout
 from qghelpers.simulation import pileup, pythia
@@ -56,6 +57,24 @@ def test_blocks_come_in_order_whichever_is_ready_first():
     with joblib.parallel_config(backend="threading"):
         found = list(in_order(map(joblib.delayed(answer), range(6)), workers=2))
     assert found == list(range(6))
+
+
+def test_a_collision_has_one_vertex_and_another_has_another(monkeypatch):
+    seen = []
+
+    def noted(some, eta, phi, detector, rng, twins):
+        seen.append(some)
+        return np.zeros((len(eta), 125, 125, 3), np.float32), np.ones(len(eta), bool)
+
+    monkeypatch.setattr(simulation, "jet_images", noted)
+    events = np.repeat(np.arange(100), 4)
+    sample = simulation.Sample(simulation.PROCESSES["qcd"], 0, Detector(), twins=2)
+    jet = {"pt": np.full(100, 100.0), "eta": np.zeros(100), "phi": np.zeros(100)}
+    some = particles(np.ones(400), event=events)
+    simulation._images(sample, some, jet, np.random.default_rng(0))
+    z = seen[0].z.reshape(2, 100, 4)  # twins, events, particles
+    np.testing.assert_array_equal(z, np.broadcast_to(z[:1, :, :1], z.shape))
+    assert z[0, :, 0].std() == pytest.approx(Detector().vertex_spread, rel=0.3)
 
 
 def test_labels_are_in_random_order(sample_file):

@@ -1,6 +1,7 @@
 """The training loop against the same training written out in plain PyTorch."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,26 @@ def test_an_epoch_is_that_of_plain_pytorch(parts):
         assert row["images_per_second"] >= len(train) / row["seconds"]
     assert next(given, None) is None
     torch.testing.assert_close(model.level, plain.level)
+
+
+def test_images_per_second_are_those_of_the_training_alone(parts, monkeypatch):
+    """By a clock that goes on a second with each batch, and 100 with the validation."""
+    clock = [0.0]
+
+    class Slow(Level):
+        def loss(self, images, noise=None):
+            clock[0] += self.training
+            return super().loss(images, noise)
+
+    def slow(*_):
+        clock[0] += 100
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(loop, "validate", slow)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    _, history = trained(parts, Slow(), epochs=2)
+    assert [row["seconds"] for row in history] == [105, 105]
+    assert [row["images_per_second"] for row in history] == [42 / 5, 42 / 5]
 
 
 def test_every_jet_is_handed_out_once_an_epoch_each_time_in_another_order(parts):

@@ -75,6 +75,17 @@ def test_a_training_leaves_one_line_that_names_it(parts, lines, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_speed_and_time_left_are_those_of_this_session(lines, monkeypatch):
+    """Of a resumed training: 150 of 200 images were done before, 10 in these two seconds."""
+    clock = [100.0]
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    line = progress.Line("vae", epochs=2, jets=100, done=150)
+    clock[0] += 2
+    line.update(10, loss=0.5)
+    assert "epoch 2 of 2 " in lines[0][-1]
+    assert lines[0][-1].endswith(" 8 s left, 5 images/s, loss 0.5")
+
+
 def test_the_line_is_not_updated_more_often_than_one_can_see(parts, lines, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 1e6)
     fit(parts, small_vae())

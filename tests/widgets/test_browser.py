@@ -95,6 +95,16 @@ def test_rows_have_one_scale_and_a_difference_with_its_sign(some):
     assert len(data["kinds"]) == 2  # the jets are found among the rows
 
 
+def test_the_difference_is_the_last_row_minus_the_first_also_of_three(some):
+    images = some[:4].images()
+    rows = {"original": images, "double": 2 * images, "same": images.clone()}
+    levels = levels_of(data_of(qg.browse(rows, difference=True)))
+    assert not levels[:, 3].any()
+    rows["same"] = 3 * images
+    levels = levels_of(data_of(qg.browse(rows, difference=True)))
+    assert set(np.unique(levels[:, 3])) - {0} <= set(range(1, 128))  # too much
+
+
 def test_only_the_first_ones_are_in_the_page(some):
     browser = qg.browse(some, 7, "event", columns={"score": np.arange(30)})
     data = data_of(browser)
@@ -103,7 +113,10 @@ def test_only_the_first_ones_are_in_the_page(some):
     assert data["name"] == "event"
 
 
-@pytest.mark.parametrize(("half_width", "half"), [(0.6, 34), (1.08, 62), (9, 62), (0.001, 1)])
+@pytest.mark.parametrize(
+    ("half_width", "half"),
+    [(0.6, 34), (1.08, 62), (9, 62), (0.001, 1), (10.4 * 0.0174, 10), (10.6 * 0.0174, 10)],
+)
 def test_the_centre_is_as_wide_as_asked(some, half_width, half):
     assert data_of(qg.browse(some, 2, half_width=half_width))["half"] == half
 

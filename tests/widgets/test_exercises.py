@@ -51,6 +51,10 @@ answer = [16, 64, 0.25]
 [[exercise.wrong]]
 answer = [64, 16, 0.25]
 because = "the deepest level comes last"
+[[exercise.wrong]]
+answer = [160, 640, 2.5]
+within = 0.2
+because = "these are about ten times as many"
 
 [[exercise]]
 number = "7.5"
@@ -156,6 +160,8 @@ def test_a_right_answer_is_explained(capsys):
         ("7.3", ["Tracks", "ECAL", "Muons"], "this is not the answer. Hint: Find"),
         ("7.3", ["Tracks", "ECAL"], "3 words are asked for, these are 2. Hint: Find"),
         ("7.4", [64, 16, 0.25], "the deepest level comes last."),
+        ("7.4", [180, 600, 2.1], "these are about ten times as many."),
+        ("7.4", [180, 600, 3.1], "number 1 is too large."),  # the last is beyond its tolerance
         ("7.4", [16, 63, 0.25], "number 2 is too small. Hint: Width times size."),
         ("7.4", [16, 64, 0.256], "number 3 is too large. Hint: Width times size."),
         ("7.4", [16, 64], "3 numbers are asked for, these are 2. Hint: Width times size."),
