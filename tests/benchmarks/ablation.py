@@ -134,8 +134,8 @@ COLUMNS = {
         *("neighbours ECAL", "isolated ECAL", "AUC observables"),
     ),
     "unet": (
-        *("L1 Tracks", "L1 ECAL", "L1 HCAL", "lost Tracks, worst place", "false lit ECAL"),
-        *("AUC tagger",),
+        *("L1 Tracks", "L1 ECAL", "L1 HCAL", "lost Tracks, worst place"),
+        *("lost Tracks, best place", "false lit ECAL", "AUC tagger"),
     ),
 }
 
@@ -151,7 +151,8 @@ class Judge:
     def __init__(self, jets: qg.JetImages, settings: Settings, folder: Path) -> None:
         shares = np.array([settings.test, settings.others]) / len(jets)
         rest, self.test, self.others = jets.split((1 - shares.sum(), *shares), seed=0)
-        self.train, self.validation = rest[: settings.train], rest[settings.train :]
+        self.train, rest = rest[: settings.train], rest[settings.train :]
+        self.validation = rest[: settings.validation]
         self.judged, self.settings, self.folder = self.test[: settings.judged], settings, folder
         self.zscore = ZScore().fit(self.train)
         self.truth = Sample.of_jets(self.test[: settings.drawn])
@@ -185,7 +186,7 @@ class Judge:
         return metrics.auc(score[jets.labels == 0], score[jets.labels == 1])[0]
 
     def floor(self, model: JetAutoencoder, seed: int) -> float:
-        """AUC of the probe of the code before the training, of which no weight of the loss knows."""
+        """AUC of the probe of the code before training: the same for all weights of the loss."""
         key = type(model), seed
         if key not in self.floors:
             fresh = probes.untrained(model, seed, self.train)
@@ -220,7 +221,8 @@ class Judge:
         shares = metrics.lost(own)
         row |= {name: value for name, (value, _) in shares.items()}
         places = [f"lost Tracks, {a} {b}" for a in ("even", "odd") for b in ("even", "odd")]
-        row["lost Tracks, worst place"] = max(shares[place][0] for place in places)
+        for which, chosen in (("worst", max), ("best", min)):
+            row[f"lost Tracks, {which} place"] = chosen(shares[place][0] for place in places)
         return row | self.tagged(partial(metrics.reconstruct, model))
 
     def tagged(self, again: Callable[[Tensor], Tensor]) -> dict[str, float]:
@@ -252,7 +254,8 @@ class Judge:
     def controls(self, ladder: str) -> Iterator[tuple[str, int, dict[str, float]]]:
         """Rows that need no network: name, number of the row, values."""
         if ladder == "unet":
-            yield TRUTH, 0, self.tagged(lambda images: images)
+            lit_ecal = float(self.test.pixel_counts()[:, ECAL].mean())
+            yield TRUTH, 0, self.tagged(lambda images: images) | {"lit ECAL": lit_ecal}
             return
         yield "mean image", 0, self.squared(baselines.mean(self.zscore, self.train))
         for name, space in {"log": LogScale(), "z-scores": self.zscore}.items():
