@@ -297,7 +297,11 @@ class Rows:
 
 
 def trained(judge: Judge, ladder: str, network: str, seed: int) -> JetAutoencoder:
-    """A rung, trained; if it was stopped before, that goes on."""
+    """A rung, trained; if it was stopped before, that goes on.
+
+    Raises:
+        KeyboardInterrupt: it is stopped now.
+    """
     settings = judge.settings
     recipe = qg.get_recipe(
         ladder, RECIPES[ladder], epochs=settings.epochs, batch_size=settings.batch
@@ -306,9 +310,11 @@ def trained(judge: Judge, ladder: str, network: str, seed: int) -> JetAutoencode
     model = RUNGS[ladder][network]()
     engine = qg.Engine(precision="32-true", compile=False)
     out = judge.folder / f"{ladder}-{list(RUNGS[ladder]).index(network)}-{seed}"
-    qg.fit(
+    history = qg.fit(
         model, judge.train, judge.validation, recipe, seed=seed, out=out, resume=True, engine=engine
     )
+    if len(history) < settings.epochs:  # Ctrl-C: no row is made of half a training
+        raise KeyboardInterrupt
     return model
 
 

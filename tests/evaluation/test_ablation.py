@@ -98,6 +98,11 @@ def test_a_killed_benchmark_goes_on_with_the_next_row(jets, tmp_path, small_rung
     with monkeypatch.context() as patched:
         patched.setattr("qghelpers.fit", None)  # nothing is trained again
         assert run() == tables
+        patched.setattr("qghelpers.fit", lambda *_, **__: [])  # stopped before its first epoch
+        with pytest.raises(KeyboardInterrupt):
+            run(seeds=(2,))
+        assert run() == tables  # no row is made of it
+        patched.setattr("qghelpers.fit", None)
         with pytest.raises(TypeError, match="not callable"):
             run(seeds=(2,))
     other = ablation.Settings(**{**vars(TINY), "batch": 12})
