@@ -31,6 +31,7 @@ __all__ = [
     "lost",
     "ratio",
     "reconstruct",
+    "returned",
     "roc",
     "same_scaling",
     "wasserstein",
@@ -42,6 +43,7 @@ BATCH = 128
 MOST_JETS = 10_000  # that are made dense together
 IMAGES = (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)
 RESAMPLES = 200
+PLACES = [f"{row} {column}" for row, column in itertools.product(("even", "odd"), repeat=2)]
 
 
 @torch.no_grad()
@@ -110,9 +112,9 @@ def errors(
         Summed over the pixels of a channel, with shape `(n, 3)`: `MSE` and `L1`, squared and
         absolute error in scaled units; `MSE GeV` and `L1 GeV`; `MSE` and the name of each of the
         `spaces`. Numbers of pixels, with shape `(n,)`: lit in `both`, or in `either` of original
-        and reconstruction, `false`ly lit, and `unlit` in the original. `lost_by_place` and
-        `lost_by_energy`: see `pixels`; the last axis has the bright and the lost pixels. All
-        `observables` of the reconstruction.
+        and reconstruction, `false`ly lit, and `unlit` in the original. `lost_by_place`,
+        `lost_by_energy` and `returned_by_place`: see `pixels`; the last axis has the two things
+        that each returns. All `observables` of the reconstruction.
     """
     model.eval()
 
@@ -139,7 +141,7 @@ def errors(
         for name, space in (spaces or {}).items():
             counts[f"MSE {name}"] = off_in(space).square().sum(dim=(2, 3))
         counts = {name: values.double() for name, values in counts.items()}
-        for function in (pixels.lost_by_place, pixels.lost_by_energy):
+        for function in (pixels.lost_by_place, pixels.lost_by_energy, pixels.returned_by_place):
             counts[function.__name__] = torch.stack(function(images, sharp), dim=-1).double()
         return counts | physics.observables(sharp)
 
@@ -229,7 +231,7 @@ def compare(
         `L1 GeV` relative to the all-zero image, of all channels together and of each, such as
         `MSE Tracks`: below 1 is better than blank; and so on for the `spaces`. `IoU`: pixels lit
         in both images, of those lit in either. `false lit`: the share of unlit pixels that the
-        reconstruction lights. `lost ...`: see `lost`.
+        reconstruction lights. `returned ...` and `lost ...`: see the functions of these names.
         `W1 ...`: how far the distribution of an observable is from the originals', in their
         standard deviations. `parameters`: numbers that were fitted.
     """
@@ -246,11 +248,29 @@ def compare(
                 row[f"{kind} {channel}"] = ratio(own[kind][:, index], nothing[kind][:, index])
         row["IoU"] = ratio(own["both"], own["either"])
         row["false lit"] = ratio(own["false"], own["unlit"])
-        row |= lost(own)
+        row |= returned(own) | lost(own)
         row |= distances(truth, {name: own[name] for name in physics.NAMES})
         row["parameters"] = float(model.parameter_count()), 0.0
         table[name] = row
     return table
+
+
+def returned(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Shares of the energy of lit pixels that a reconstruction has at the same pixels.
+
+    `returned Tracks, even even` is of those in an even row and an even column, and so on. Where
+    there is no energy, there is no share of it.
+
+    Args:
+        counts: as `errors` returns them.
+    """
+    row = {}
+    for index, channel in enumerate(JetImages.channels):
+        found = counts["returned_by_place"][:, index].reshape(-1, len(PLACES), 2)
+        for name, (true, back) in zip(PLACES, found.transpose(1, 2, 0), strict=True):
+            if true.any():
+                row[f"returned {channel}, {name}"] = ratio(back, true)
+    return row
 
 
 def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
@@ -258,17 +278,17 @@ def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
 
     `lost Tracks, even even` of those in an even row and an even column, and so on; and by energy,
     `lost Tracks, 3 to 10 GeV`, between the edges in `pixels.ENERGIES`. Where there are no such
-    pixels, there is no share of them.
+    pixels, there is no share of them. A pixel is lost if it is not lit in the reconstruction: one
+    of 10 GeV of which a tenth comes back is not (see `returned`).
 
     Args:
         counts: as `errors` returns them.
     """
-    places = [f"{row} {column}" for row, column in itertools.product(("even", "odd"), repeat=2)]
     classes = [f"{low:g} to {high:g} GeV" for low, high in itertools.pairwise(pixels.ENERGIES)]
     classes.append(f"above {pixels.ENERGIES[-1]:g} GeV")
     row = {}
     for index, channel in enumerate(JetImages.channels):
-        for kind, names in (("lost_by_place", places), ("lost_by_energy", classes)):
+        for kind, names in (("lost_by_place", PLACES), ("lost_by_energy", classes)):
             found = counts[kind][:, index].reshape(-1, len(names), 2)
             for name, (bright, gone) in zip(names, found.transpose(1, 2, 0), strict=True):
                 if bright.any():

@@ -1,4 +1,4 @@
-"""What becomes of single pixels: which ones a reconstruction loses, how lit ones lie together.
+"""What becomes of single pixels: which ones come back, how lit ones lie together.
 
 Averages over an image do not see these: a network that returns nothing on every fourth pixel, or
 draws lit pixels one by one where a detector has clusters, can have a small mean error.
@@ -15,7 +15,15 @@ BRIGHT = 0.5  # GeV a pixel; in HCAL, where a pixel is a 25th of a tower, 12.5 G
 ENERGIES = (0.5, 1.0, 3.0, 10.0)  # GeV, lower edges; the last class has no upper one
 STRIDE = 2  # of the steps down and up in most networks
 
-__all__ = ["BRIGHT", "ENERGIES", "STRIDE", "clusters", "lost_by_energy", "lost_by_place"]
+__all__ = [
+    "BRIGHT",
+    "ENERGIES",
+    "STRIDE",
+    "clusters",
+    "lost_by_energy",
+    "lost_by_place",
+    "returned_by_place",
+]
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 
@@ -25,12 +33,23 @@ def _bright_and_lost(images: Tensor, reconstruction: Tensor) -> Tensor:
     return torch.stack([bright, bright & ~lit(reconstruction)])
 
 
+def _by_place(counted: Tensor, stride: int) -> Tensor:
+    """Sums over the pixels of each row and column modulo `stride`: `(..., stride, stride)`."""
+    rows = [
+        torch.stack([counted[..., i::stride, j::stride].sum(dim=(-2, -1)) for j in range(stride)])
+        for i in range(stride)
+    ]
+    return torch.stack(rows).movedim((0, 1), (-2, -1))
+
+
 def lost_by_place(
     images: Tensor, reconstruction: Tensor, stride: int = STRIDE
 ) -> tuple[Tensor, Tensor]:
     """Bright pixels and lost ones, by row and column modulo `stride`.
 
-    A convolution of this stride may treat these places of the grid differently.
+    A convolution of this stride may treat these places of the grid differently. Lost is what comes
+    back with less than half of a smallest deposit, whatever it was: a pixel of 10 GeV of which
+    1 GeV is left is not lost, so ask `returned_by_place`, too.
 
     Args:
         images, reconstruction: in GeV/100, with shape `(n, 3, H, W)`.
@@ -40,13 +59,25 @@ def lost_by_place(
         Numbers of pixels above `BRIGHT` in the original, and of those among them that are not lit
         in the reconstruction, with shape `(n, 3, stride, stride)` each.
     """
-    counted = _bright_and_lost(images, reconstruction)
-    rows = [
-        torch.stack([counted[..., i::stride, j::stride].sum(dim=(-2, -1)) for j in range(stride)])
-        for i in range(stride)
-    ]
-    bright, lost = torch.stack(rows).permute(2, 3, 4, 0, 1)
+    bright, lost = _by_place(_bright_and_lost(images, reconstruction), stride)
     return bright, lost
+
+
+def returned_by_place(
+    images: Tensor, reconstruction: Tensor, stride: int = STRIDE
+) -> tuple[Tensor, Tensor]:
+    """Energy of the lit pixels, and what returns of it, by row and column modulo `stride`.
+
+    Args:
+        images, reconstruction, stride: as in `lost_by_place`.
+
+    Returns:
+        Sums over the pixels that are lit in the original, of their energy there and in the
+        reconstruction, in GeV/100, with shape `(n, 3, stride, stride)` each.
+    """
+    energies = torch.stack([images, reconstruction]) * lit(images)
+    true, returned = _by_place(energies, stride)
+    return true, returned
 
 
 def lost_by_energy(images: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,8 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> JetAutoenc
     """The shipped "vae", "unet", "unet-masked" or "unet-reference", ready to evaluate.
 
     They were trained on simulated jets. `unet-masked` was shown parts of jets, of which up to nine
-    tenths were hidden; `unet-reference` is the plain recipe, which loses tracks: a lesson.
+    tenths were hidden; `unet-reference` is the plain recipe, which returns little of one pixel in
+    four: a lesson.
 
     Raises:
         ValueError: there is no such network.

@@ -36,7 +36,7 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
 
     Their kernels of 3 pixels reach the pixels of an even row and an even column through one
     weight, and those of an odd row and an odd column through four. Trained with the L1 loss, it
-    tends to return nothing on the former; `BalancedUNet` treats all alike.
+    tends to return little or nothing on the former; `BalancedUNet` treats all alike.
 
     Args:
         scaling: "zscore" or "log".

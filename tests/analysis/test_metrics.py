@@ -46,13 +46,18 @@ def test_blank_images_score_one_and_perfect_ones_zero(parts, scaling):
     losses = {name for name in table["blank"] if name.startswith("lost ")}
     assert losses == {name for name in table["perfect"] if name.startswith("lost ")}
     assert all(table["perfect"][name] == (0, 0) for name in losses)
+    returns = {name for name in table["blank"] if name.startswith("returned ")}
+    assert all(table["blank"][name] == (0, 0) for name in returns)
+    assert all(table["perfect"][name][0] == pytest.approx(1, abs=1e-4) for name in returns)
     counted = test.map(lambda images: pixels.lost_by_energy(images, images)[0]).sum(axis=0)
     for index, channel in enumerate(test.channels):
         classes = ("0.5 to 1 GeV", "1 to 3 GeV", "3 to 10 GeV", "above 10 GeV")
         for energy, number in zip(classes, counted[index], strict=True):
             expected = (1, 0) if number else None  # there is no share of no pixels
             assert table["blank"].get(f"lost {channel}, {energy}") == expected
-    assert set(table["blank"]) == errors | shapes | losses | {"IoU", "false lit", "parameters"}
+    assert set(table["blank"]) == (
+        errors | shapes | losses | returns | {"IoU", "false lit", "parameters"}
+    )
 
 
 def test_errors_are_sums_over_pixels(parts):

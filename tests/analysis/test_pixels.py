@@ -29,6 +29,25 @@ def test_lost_pixels_are_counted_where_they_are():
     assert bright[0, 2].sum() == 0
 
 
+def test_the_energy_that_returns_is_that_of_lit_pixels_where_they_are():
+    original = image((0, 0, 0, 30), (0, 2, 4, 10), (1, 1, 2, 5), (2, 3, 3, 0.4))
+    found = image((0, 0, 0, 3), (0, 2, 4, 1), (0, 0, 1, 9), (1, 1, 2, 6), (2, 3, 3, 0.1))
+    true, returned = (
+        GEV_PER_UNIT * energy[0] for energy in pixels.returned_by_place(original, found)
+    )
+    assert true[0].flatten().tolist() == pytest.approx([40, 0, 0, 0])
+    assert returned[0].flatten().tolist() == pytest.approx([4, 0, 0, 0])  # false energy does not
+    assert returned[1].flatten().tolist() == pytest.approx([0, 0, 6, 0])  # odd row, even column
+    assert returned[2].flatten().tolist() == pytest.approx([0, 0, 0, 0.1])
+    assert pixels.lost_by_place(original, found)[1].sum() == 0  # which sees nothing of it
+    both = torch.stack([true, returned], dim=-1)[None].numpy()
+    row = metrics.returned({"returned_by_place": both})
+    shares = {"Tracks, even even": 0.1, "ECAL, odd even": 1.2, "HCAL, odd odd": 0.25}
+    assert set(row) == {f"returned {name}" for name in shares}
+    for name, share in shares.items():
+        assert row[f"returned {name}"][0] == pytest.approx(share)
+
+
 def test_places_are_those_of_any_stride():
     bright, _ = pixels.lost_by_place(image((0, 4, 5, 1)), image(), stride=3)
     assert bright.shape == (1, 3, 3, 3)
