@@ -78,7 +78,10 @@ def make_boxes(
         rows = write_box(students / f"box_{i:02}.hdf5", parts, rng)[jets - number :]
         told = {"box": f"box_{i:02}", "hidden": kind if number else "nothing", "number": number}
         key.append(told | {"rows": " ".join(map(str, np.sort(rows)))})
-    with hdf5.replacing(folder / "key.csv") as temporary, temporary.open("w", newline="") as file:
+    with (
+        hdf5.replacing(folder / "key.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.DictWriter(file, key[0].keys())
         writer.writeheader()
         writer.writerows(key)

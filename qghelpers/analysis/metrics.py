@@ -258,8 +258,7 @@ def compare(
 def returned(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     """Shares of the energy of lit pixels that a reconstruction has at the same pixels.
 
-    `returned Tracks, even even` is of those in an even row and an even column, and so on. Where
-    there is no energy, there is no share of it.
+    `returned Tracks, even even`: in an even row and an even column, and so on, if it has energy.
 
     Args:
         counts: as `errors` returns them.
@@ -276,10 +275,9 @@ def returned(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]
 def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     """Shares of the pixels above `pixels.BRIGHT` that a reconstruction loses, for each channel.
 
-    `lost Tracks, even even` of those in an even row and an even column, and so on; and by energy,
-    `lost Tracks, 3 to 10 GeV`, between the edges in `pixels.ENERGIES`. Where there are no such
-    pixels, there is no share of them. A pixel is lost if it is not lit in the reconstruction: one
-    of 10 GeV of which a tenth comes back is not (see `returned`).
+    `lost Tracks, even even` of those in an even row and an even column, and so on, if there are
+    any; by energy, `lost Tracks, 3 to 10 GeV`, between the edges in `pixels.ENERGIES`. Lost is what
+    is not lit in the reconstruction: a pixel of which a tenth returns may not be (see `returned`).
 
     Args:
         counts: as `errors` returns them.

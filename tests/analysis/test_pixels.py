@@ -40,7 +40,7 @@ def test_the_energy_that_returns_is_that_of_lit_pixels_where_they_are():
     assert returned[1].flatten().tolist() == pytest.approx([0, 0, 6, 0])  # odd row, even column
     assert returned[2].flatten().tolist() == pytest.approx([0, 0, 0, 0.1])
     assert pixels.lost_by_place(original, found)[1].sum() == 0  # which sees nothing of it
-    both = torch.stack([true, returned], dim=-1)[None].numpy()
+    both = torch.stack([true, returned], dim=-1).expand(2, -1, -1, -1, -1).numpy()  # two jets
     row = metrics.returned({"returned_by_place": both})
     shares = {"Tracks, even even": 0.1, "ECAL, odd even": 1.2, "HCAL, odd odd": 0.25}
     assert set(row) == {f"returned {name}" for name in shares}
