@@ -3,10 +3,12 @@
     pip install -r requirements.txt -e ".[site]"
     python .site/build.py            # a warning, such as a link that leads nowhere, is an error
     python .site/build.py --links    # asks for every link to other sites instead
+    python .site/build.py --colab    # writes notebooks for Colab to `build/colab` instead
 
 README is the first page. The notebooks are shown with their stored outputs, in which browsing jets
 works; nothing is executed. The reference is made from the docstrings. In GitHub Actions, which
-name the repository, each notebook begins with links to Colab and Binder.
+name the repository, each notebook begins with links to Colab and Binder. Colab opens a single file:
+its notebooks begin with a cell that installs the package, and link to the repository.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import nbformat
@@ -23,6 +26,7 @@ import qghelpers
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "site"
+COLAB = ROOT / "build" / "colab" / "notebooks"
 SOURCE = BUILD / "source"
 MOVED = {"README.md": "index.md", ".github/CONTRIBUTING.md": "contributing.md"}
 LINK = re.compile(r"(\]\()([^)\s#]+)([^)\s]*\))")
@@ -64,6 +68,11 @@ first cell installs the package; or \
 [Binder](https://mybinder.org/v2/gh/{repository}/{branch}?labpath=notebooks/{name}), which \
 installs all when it starts.
 :::"""
+INSTALL = """import importlib.util
+
+if importlib.util.find_spec("qghelpers") is None:  # in Colab, once: about a minute
+    %pip install -q "qghelpers[simulation] @ git+https://github.com/{repository}@{branch}"
+"""
 
 
 def place(path: str) -> str:
@@ -71,26 +80,42 @@ def place(path: str) -> str:
     return MOVED.get(path, path)
 
 
-def relink(text: str, page: str) -> str:
-    """The Markdown of a page with links as they have to be in the site; copies what they lead to.
-
-    Files that are no pages become downloads.
-    """
+def with_links(text: str, page: str, lead: Callable[[str], str]) -> str:
+    """The Markdown of a page whose links go where `lead` says of a path in the repository."""
 
     def replaced(match: re.Match) -> str:
         target = match[2]
         if re.match(r"[a-z]+:", target):
             return match[0]
         path = os.path.normpath(PurePosixPath(page).parent / target).replace(os.sep, "/")
+        return match[1] + lead(path) + match[3]
+
+    parts = re.split(r"(```.*?```)", text, flags=re.S)  # code has no links
+    return "".join(part if part[:3] == "```" else LINK.sub(replaced, part) for part in parts)
+
+
+def relink(text: str, page: str) -> str:
+    """The Markdown of a page with links as they have to be in the site; copies what they lead to.
+
+    Files that are no pages become downloads.
+    """
+    here = PurePosixPath(place(page)).parent
+
+    def lead(path: str) -> str:
         file, copy = ROOT / path, SOURCE / place(path)
         if file.is_file() and file.suffix not in (".md", ".ipynb"):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-        here = PurePosixPath(place(page)).parent
-        return match[1] + os.path.relpath(place(path), here).replace(os.sep, "/") + match[3]
+        return os.path.relpath(place(path), here).replace(os.sep, "/")
 
-    parts = re.split(r"(```.*?```)", text, flags=re.S)  # code has no links
-    return "".join(part if part[:3] == "```" else LINK.sub(replaced, part) for part in parts)
+    return with_links(text, page, lead)
+
+
+def in_repository(path: str) -> str:
+    """The address of a page in the repository, or of a picture by itself."""
+    if path.endswith((".png", ".svg")):
+        return f"https://raw.githubusercontent.com/{REPOSITORY}/{BRANCH}/{path}"
+    return f"https://github.com/{REPOSITORY}/blob/{BRANCH}/{path}"
 
 
 def write(path: str, text: str) -> None:
@@ -117,6 +142,25 @@ def notebook(path: Path) -> None:
         text = RUN.format(repository=REPOSITORY, branch=BRANCH, name=path.name)
         book.cells.insert(1, nbformat.v4.new_markdown_cell(text))
     write(name, nbformat.writes(book))
+
+
+def colab() -> None:
+    """Write the notebooks that Colab opens.
+
+    Raises:
+        SystemExit: the repository is not known.
+    """
+    if not REPOSITORY:
+        raise SystemExit("--colab: set GITHUB_REPOSITORY to OWNER/NAME, which the links lead to")
+    COLAB.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        book = nbformat.read(path, as_version=4)
+        for cell in book.cells:
+            if cell.cell_type == "markdown":
+                cell.source = with_links(cell.source, f"notebooks/{path.name}", in_repository)
+        install = INSTALL.format(repository=REPOSITORY, branch=BRANCH)
+        book.cells.insert(1, nbformat.v4.new_code_cell(install))
+        nbformat.write(book, COLAB / path.name)
 
 
 def members(file: Path) -> list[str]:
@@ -195,13 +239,18 @@ def prepare() -> None:
 
 
 def main() -> int:
-    """Make the site, or check its links."""
-    from sphinx.cmd.build import build_main
-
+    """Make the site, check its links, or write the notebooks for Colab."""
     parser = argparse.ArgumentParser(prog="python .site/build.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--links", action="store_true", help="check the links to other sites")
-    kind = "linkcheck" if parser.parse_args().links else "html"
+    parser.add_argument("--colab", action="store_true", help="write the notebooks for Colab")
+    args = parser.parse_args()
+    if args.colab:
+        colab()
+        return 0
+    from sphinx.cmd.build import build_main
+
+    kind = "linkcheck" if args.links else "html"
     prepare()
     options = ["-b", kind, "-c", str(ROOT / ".site"), "-d", str(BUILD / "doctrees"), "-q"]
     return build_main([*options, "--fail-on-warning", "-E", str(SOURCE), str(BUILD / kind)])

@@ -263,13 +263,7 @@ def returned(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]
     Args:
         counts: as `errors` returns them.
     """
-    row = {}
-    for index, channel in enumerate(JetImages.channels):
-        found = counts["returned_by_place"][:, index].reshape(-1, len(PLACES), 2)
-        for name, (true, back) in zip(PLACES, found.transpose(1, 2, 0), strict=True):
-            if true.any():
-                row[f"returned {channel}, {name}"] = ratio(back, true)
-    return row
+    return _shares("returned", counts, {"returned_by_place": PLACES})
 
 
 def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
@@ -284,13 +278,18 @@ def lost(counts: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     """
     classes = [f"{low:g} to {high:g} GeV" for low, high in itertools.pairwise(pixels.ENERGIES)]
     classes.append(f"above {pixels.ENERGIES[-1]:g} GeV")
+    return _shares("lost", counts, {"lost_by_place": PLACES, "lost_by_energy": classes})
+
+
+def _shares(what: str, counts: Mapping[str, np.ndarray], kinds: dict[str, list[str]]):
+    """`ratio` of the second of two things to the first, of each channel and each kind's classes."""
     row = {}
     for index, channel in enumerate(JetImages.channels):
-        for kind, names in (("lost_by_place", PLACES), ("lost_by_energy", classes)):
+        for kind, names in kinds.items():
             found = counts[kind][:, index].reshape(-1, len(names), 2)
-            for name, (bright, gone) in zip(names, found.transpose(1, 2, 0), strict=True):
-                if bright.any():
-                    row[f"lost {channel}, {name}"] = ratio(gone, bright)
+            for name, (whole, part) in zip(names, found.transpose(1, 2, 0), strict=True):
+                if whole.any():
+                    row[f"{what} {channel}, {name}"] = ratio(part, whole)
     return row
 
 

@@ -21,6 +21,7 @@ from qghelpers.networks.base import JetAutoencoder
 
 JETS = 20_000  # to fit on, at most
 JET_RADIUS = 0.5  # in eta and phi, of the jets that were looked for in the collisions
+RADII = {"observables": np.inf, "observables of the jet": JET_RADIUS}
 NEIGHBOURS = 100
 PROBES = {
     "linear": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
@@ -46,6 +47,11 @@ def probed(
         score = probe().fit(train, labels).predict_proba(test)[:, 1]
         row[f"AUC {name}"] = metrics.auc(score[truth == 0], score[truth == 1])
     return row
+
+
+def observed(jets: JetImages, radius: float) -> np.ndarray:
+    """The observables of jets, from the pixels within a radius, as features: `(n, 10)`."""
+    return np.stack(list(physics.of_jets(jets, radius).values()), axis=1)
 
 
 def untrained(
@@ -103,10 +109,8 @@ def rows(
             table[name]["AUC tagger"] = tagged(
                 lambda which, model=model: metrics.reconstruct(model, test.images(which), True)
             )
-    for name, radius in {"observables": np.inf, "observables of the jet": JET_RADIUS}.items():
-        values = (physics.of_jets(jets, radius).values() for jets in (train, test))
-        features = (np.stack(list(columns), axis=1) for columns in values)
-        table[name] = _row(*features, train, test)
+    for name, radius in RADII.items():
+        table[name] = _row(*(observed(jets, radius) for jets in (train, test)), train, test)
     table["tagger"] = {"AUC tagger": tagged(test.images)}
     return table
 

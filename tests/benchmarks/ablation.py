@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import qghelpers as qg
-from qghelpers.analysis import baselines, latent, metrics, observables
+from qghelpers.analysis import baselines, latent, metrics
 from qghelpers.data.hdf5 import replacing
 from qghelpers.evaluation import probes, samples, tagger
 from qghelpers.evaluation.samples import Sample
@@ -262,11 +262,9 @@ class Judge:
             model = baselines.pca(space, self.train, SIZE)
             probe = {"AUC probe": self.probe(partial(latent.encode, model))}
             yield f"PCA in {name}", 0, self.squared(model) | probe
-
-        def ten(jets: qg.JetImages) -> np.ndarray:
-            return np.stack(list(observables.of_jets(jets).values()), axis=1)
-
-        yield "ten observables", 0, {"AUC probe": self.probe(ten)}
+        for name, radius in probes.RADII.items():
+            features = partial(probes.observed, radius=radius)
+            yield f"ten {name}", 0, {"AUC probe": self.probe(features)}
         yield "tagger, with labels", 0, {"AUC probe": self.tagged(lambda x: x)["AUC tagger"]}
         count = self.settings.drawn
         for number in SEEDS:

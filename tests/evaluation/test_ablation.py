@@ -90,7 +90,7 @@ def test_a_killed_benchmark_goes_on_with_the_next_row(jets, tmp_path, small_rung
     }
     for ladder, text in zip(("vae", "unet"), tables, strict=True):
         _, _, *controls, line = text.splitlines()
-        assert len(controls) == {"vae": 6, "unet": 1}[ladder]
+        assert len(controls) == {"vae": 7, "unet": 1}[ladder]
         cells = line.strip("|").split("|")
         assert cells[0].strip() == "small"
         assert all("±" in entry for entry in cells[1:])  # of every column, over both seeds

@@ -69,8 +69,12 @@ def test_notebooks_offer_colab_and_binder_if_the_repository_is_known(site, monke
     assert "colab" not in (tmp_path / name).read_text("utf-8")
 
 
-def test_notebooks_for_colab_install_the_package_and_link_to_the_repository(tmp_path):
-    load("colab").write(tmp_path, "some/where", "course")
+def test_notebooks_for_colab_install_the_package_and_link_to_the_repository(
+    site, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(site, "BRANCH", "course")
+    monkeypatch.setattr(site, "COLAB", tmp_path)
+    site.colab()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         before, after = (nbformat.read(p, as_version=4) for p in (path, tmp_path / path.name))
         install = after.cells.pop(1)
