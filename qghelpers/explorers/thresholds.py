@@ -16,7 +16,9 @@ from qghelpers.widgets.browser import EMPTY, Browser, half_side
 POSITIONS = 101  # of the slider, at most: shares of false alarms from all to one jet
 BINS = 40
 SHARE = 0.98  # of the masses that lie within the axis; the others are in its last bin
-WIDTH, HEIGHT, LEFT, FOOT = 640, 170, 60, 40  # CSS pixels of the spectrum
+# CSS pixels of the spectrum, around and between its axes
+WIDTH, HEIGHT, LEFT, TOP, FOOT = 640, 188, 60, 24, 34
+MASS = "mass of the jets, as stored with them [GeV]; the last bin holds all above"
 LINES = {  # of the spectrum: colour, dashes, of which sample, whether of the jets that are kept
     "ordinary": ("#7a7a7a", "5 4", 0, False),
     "ordinary, kept": ("#1f5fa8", "", 0, True),
@@ -37,14 +39,15 @@ def explore_threshold(
 
         qg.explore_threshold(test, score(test), w_bosons, score(w_bosons))
 
-    It tells the share of false alarms and the share of the anomalies that is found, also in events
-    per second; draws the spectrum of the masses, all and kept, which shows whether the score
-    prefers some of them; and shows the last jet that is kept and the first that is not.
+    It tells the share of false alarms and the share of the anomalies that is found, also in jets
+    per second; draws the spectrum of the masses (of simulated jets the true ones), all and kept,
+    which shows whether the score prefers some of them; and shows the last jet that is kept and the
+    first that is not.
 
     Args:
         ordinary, anomalies: jets.
         scores, their_scores: one for each of these, larger for what is more unusual: `(n,)`.
-        rate: events per second that come in; it can be changed in the widget.
+        rate: jets per second that come in; it can be changed in the widget.
         half_width: shown on each side of the centre, in eta and in radians.
 
     Returns:
@@ -120,7 +123,7 @@ class ThresholdExplorer(Explorer):
             rate,
             min=0,
             max=1e12,
-            description="events per second",
+            description="jets per second",
             style={"description_width": "initial"},
         )
         self.threshold.observe(lambda _: self._draw(), names="value")
@@ -182,11 +185,11 @@ class ThresholdExplorer(Explorer):
     def static(self) -> tuple[bytes, str]:
         """The spectrum; the jets are not in this picture."""
         figure = Figure(figsize=(6.4, 2.6), layout="constrained")
-        ax = figure.add_subplot(xlabel="mass [GeV]", ylabel="share per bin", yscale="log")
+        ax = figure.add_subplot(xlabel=MASS, ylabel="share per bin", yscale="log")
         for line, (colour, dashes, _, _) in LINES.items():
             style = "--" if dashes else "-"
             ax.stairs(self.shares[line], self.edges, color=colour, linestyle=style, label=line)
-        ax.legend(fontsize=8)
+        figure.legend(fontsize=8, loc="outside upper center", ncols=len(LINES))
         figure.savefig(buffer := BytesIO(), format="png", dpi=100)
         return buffer.getvalue(), f"Spectra of the mass, all jets and those kept; {self.told}"
 
@@ -198,7 +201,7 @@ def spectrum(edges: np.ndarray, shares: dict[str, np.ndarray], low: int) -> str:
         return LEFT + (WIDTH - LEFT - 10) * mass / edges[-1]
 
     def y(share: np.ndarray) -> np.ndarray:
-        return 6 + (HEIGHT - FOOT) * np.log10(np.maximum(share, 10.0**low)) / low
+        return TOP + (HEIGHT - TOP - FOOT) * np.log10(np.maximum(share, 10.0**low)) / low
 
     drawn = ""
     for power in range(low, 1):
@@ -206,7 +209,7 @@ def spectrum(edges: np.ndarray, shares: dict[str, np.ndarray], low: int) -> str:
         drawn += f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{at}" y2="{at}" stroke="#ddd"/>'
         drawn += f'<text x="{LEFT - 6}" y="{at + 4}" text-anchor="end">{10.0**power:g}</text>'
     for mass in np.linspace(0, edges[-1], 6):
-        place = f'x="{x(mass):.0f}" y="{HEIGHT - FOOT + 20}" text-anchor="middle"'
+        place = f'x="{x(mass):.0f}" y="{HEIGHT - FOOT + 15}" text-anchor="middle"'
         drawn += f"<text {place}>{mass:.0f}</text>"
     across = x(edges).repeat(2)[1:-1]
     for line, (name, (colour, dashes, *_)) in enumerate(LINES.items()):
@@ -214,9 +217,11 @@ def spectrum(edges: np.ndarray, shares: dict[str, np.ndarray], low: int) -> str:
         steps = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         style = f'fill="none" stroke="{colour}" stroke-width="1.7" stroke-dasharray="{dashes}"'
         drawn += f'<polyline points="{steps}" {style}/>'
-        drawn += f'<text x="{WIDTH - 120}" y="{20 + 14 * line}" fill="{colour}">{name}</text>'
+        at = LEFT + 140 * line  # above the axes, where no curve is
+        drawn += f'<path d="M{at} 8 h24" {style}/>'
+        drawn += f'<text x="{at + 30}" y="12" fill="{colour}">{name}</text>'
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" style="font: 11px sans-serif" '
         f'aria-label="share of the jets in bins of mass, all and kept">{drawn}'
-        f'<text x="{LEFT}" y="{HEIGHT - 3}">share of the jets in bins of mass [GeV]</text></svg>'
+        f'<text x="{LEFT}" y="{HEIGHT - 4}">share of the jets, by {MASS}</text></svg>'
     )

@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qghelpers.data.layout import (
-    GEV_PER_UNIT,
-    SMALLEST_DEPOSITS,
-    TOWER_SIZE,
-    TOWERS_PER_SIDE,
-)
+from qghelpers.data.layout import TOWER_SIZE, TOWERS_PER_SIDE
 from qghelpers.networks.base import JetAutoencoder
-from qghelpers.networks.layers import conv, down, even_down
+from qghelpers.networks.layers import conv, down, even_down, lit
 
-LOST_WEIGHT = 20.0  # of a lost pixel in the training of a `BalancedUNet`; any other has 1
+# of pixels in the training of a `BalancedUNet`; any other has 1
+LOST_WEIGHT = 20.0  # lit, and comes back with less than half of its energy
+FALSE_WEIGHT = 4.0  # empty, and comes back lit
 
 
 def l1_loss(images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
@@ -101,14 +98,15 @@ class UNetAutoencoder(JetAutoencoder, name="unet"):
 
 
 class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
-    """A U-Net that reaches every pixel alike, and whose loss counts lost ones `LOST_WEIGHT` times.
+    """A U-Net that reaches every pixel alike, and whose loss counts lost and false ones more.
 
     The kernels of its steps down and up are 4 pixels wide, a multiple of the stride: each pixel is
     seen, and made, through as many weights as its neighbours (Odena, Dumoulin and Olah,
     "Deconvolution and Checkerboard Artifacts", Distill 2016). Of 100 pixels in Tracks 99 are
     empty, and an image of zeros is a local minimum of the L1 loss. In training, a lit pixel that
-    comes back with less than half of its energy counts more, which lifts the network out of it;
-    then the loss is the L1 loss.
+    comes back with less than half of its energy counts `LOST_WEIGHT` times, which lifts the network
+    out of it; what it lights too many in return, an empty pixel that comes back lit, counts
+    `false_weight` times. Otherwise the loss is the L1 loss.
 
     Args:
         scaling: "zscore" or "log".
@@ -117,6 +115,7 @@ class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
 
     widths = (32, 32, 16, 8, 4)  # channels at 63, 32, 16, 8 and 4 pixels a side
     step_down, kernel = staticmethod(even_down), 4
+    false_weight = FALSE_WEIGHT
 
     def _rise(self, up: nn.ConvTranspose2d, x: Tensor, size: Sequence[int]) -> Tensor:
         return self._fit(up(x), size)
@@ -126,17 +125,18 @@ class BalancedUNet(UNetAutoencoder, name="balanced-unet"):
         return x[..., : size[0], : size[1]]
 
     def loss(self, images: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """`l1_loss`, `(n,)`; in training, lost pixels count more."""
+        """`l1_loss`, `(n,)`; in training, lost and false pixels count more."""
         if not self.training:
             return super().loss(images)
         return self._weighted_loss(images, images)
 
     def _weighted_loss(self, images: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        """L1 loss with `images` of the reconstruction of `shown`, whose lost pixels count more."""
+        """L1 loss with `images` of the reconstruction of `shown`; some pixels count more."""
         scaled, found = self.scaling(images), self.reconstruct(shown)
-        smallest = images.new_tensor(SMALLEST_DEPOSITS).view(3, 1, 1) / GEV_PER_UNIT
-        lost = (shown > smallest / 2) & (self.scaling.inverse(found) < shown / 2)
-        weights = 1 + (LOST_WEIGHT - 1) * lost.float()
+        energy = self.scaling.inverse(found)
+        lost = lit(shown) * (energy < shown / 2)
+        false = (1 - lit(images)) * lit(energy)
+        weights = 1 + (LOST_WEIGHT - 1) * lost + (self.false_weight - 1) * false
         return {"loss": (weights * (found - scaled).abs()).flatten(1).mean(dim=1)}
 
 
@@ -152,6 +152,8 @@ class MaskedUNet(BalancedUNet, name="masked-unet"):
         mask_ratio: share of the towers (5x5 pixels, all channels) of a jet that are hidden in
             training, at most: any share from none to this one is as likely.
     """
+
+    false_weight = 1.0  # what it guesses behind the mask is often false, and ought to be tried
 
     def __init__(self, scaling: str = "zscore", mask_ratio: float = 0.9) -> None:
         super().__init__(scaling)

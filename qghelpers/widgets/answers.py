@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 NEARLY = 1e-6  # relative: what rounding may change of an exact number
+WITHIN = 0.01  # relative: what may be off, unless an exercise has a margin of its own
 USUAL = {  # what would make a wrong number right, and what that means
     -1: "of the other sign",
     0.01: "100 times too large (per cent for a share? GeV for GeV/100?)",
@@ -96,6 +97,16 @@ def form(exercise: Exercise) -> str:
     return "a whole number" if exact else "a number"
 
 
+def margin(exercise: Exercise) -> str:
+    """How far from the right number an answer may be: half of a range, or a share of it."""
+    if form(exercise) != "a number":
+        return ""
+    if exercise.between:
+        low, high = exercise.between
+        return f"about {(high - low) / 2:.1g}"
+    return f"{100 * (WITHIN if exercise.within is None else exercise.within):g} %"
+
+
 def judge(exercise: Exercise, answer: Any, right: Target) -> tuple[bool, str]:
     """Whether an answer is right, and what is to be said of it.
 
@@ -135,7 +146,7 @@ def _plain(word: str) -> str:
 
 def _around(value: float, within: float | None) -> tuple[float, float]:
     if within is None:
-        within = NEARLY if isinstance(value, int | np.integer) else 0.01
+        within = NEARLY if isinstance(value, int | np.integer) else WITHIN
     margin = within * abs(float(value))
     return float(value) - margin, float(value) + margin
 

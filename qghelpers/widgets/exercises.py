@@ -47,7 +47,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from qghelpers.widgets.answers import Exercise, Target, Unclear, Wrong, form, judge, target
+from qghelpers.widgets.answers import Exercise, Target, Unclear, Wrong, form, judge, margin, target
 from qghelpers.widgets.claims import say
 
 
@@ -66,7 +66,8 @@ def check(number: str, answer: Any = ..., *given: Any) -> None:
             say("", f"{exercise.number} (about {exercise.minutes} minutes): {exercise.question}")
             say("", f"Hint: {exercise.hint}")
             by = f", by {call(exercise)}" if exercise.given else ""
-            say("", f"Answer: {form(exercise)}{by}.")
+            right = f", right within {margin(exercise)}" if margin(exercise) else ""
+            say("", f"Answer: {form(exercise)}{right}{by}.")
             return
         right, reason = judge(exercise, answer, expected(exercise, given))
     except Unclear as error:

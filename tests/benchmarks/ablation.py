@@ -33,7 +33,7 @@ from qghelpers.networks.base import JetAutoencoder
 from qghelpers.networks.layers import LogScale, ZScore, lit
 from qghelpers.networks.pca import PCAVAE
 from qghelpers.networks.sparse_vae import SparseVAE, TowerVAE
-from qghelpers.networks.unet import LOST_WEIGHT, BalancedUNet, UNetAutoencoder
+from qghelpers.networks.unet import BalancedUNet, UNetAutoencoder
 from qghelpers.networks.vae import VAE
 from qghelpers.seeds import Seed
 from qghelpers.simulation.simulate import simulate
@@ -41,7 +41,6 @@ from qghelpers.simulation.simulate import simulate
 SIMULATED = 50_000  # as for the shipped networks
 SEEDS = (0, 1, 2)
 SIZE = 64  # numbers in the code
-FALSE_WEIGHT = 4.0  # of a false pixel in the training of a `FalseCountUNet`
 TRUTH, ECAL = "true jets", 1
 
 
@@ -89,16 +88,10 @@ class EvenUNet(BalancedUNet):
         return UNetAutoencoder.loss(self, images)
 
 
-class FalseCountUNet(BalancedUNet):
-    """In training, an empty pixel that comes back lit counts `FALSE_WEIGHT` times, too."""
+class LostCountUNet(BalancedUNet):
+    """False pixels count like any other."""
 
-    def _weighted_loss(self, images: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        found = self.reconstruct(shown)
-        energy = self.scaling.inverse(found)
-        wanted = lit(shown)
-        lost, false = wanted * (energy < shown / 2), (1 - wanted) * lit(energy)
-        weights = 1 + (LOST_WEIGHT - 1) * lost + (FALSE_WEIGHT - 1) * false
-        return {"loss": (weights * (found - self.scaling(images)).abs()).flatten(1).mean(dim=1)}
+    false_weight = 1.0
 
 
 class NoSumsVAE(SparseVAE):
@@ -123,8 +116,8 @@ RUNGS: dict[str, dict[str, Callable[[], JetAutoencoder]]] = {
         "unet": UNetAutoencoder,
         "32 channels instead of 64": NarrowUNet,
         "kernels of 4": EvenUNet,
-        "lost pixels count 20 times": BalancedUNet,
-        "false pixels count 4 times": FalseCountUNet,
+        "lost pixels count 20 times": LostCountUNet,
+        "false pixels count 4 times": BalancedUNet,
     },
 }
 RECIPES = {"vae": "sparse", "unet": "fast"}

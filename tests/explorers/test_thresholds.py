@@ -94,11 +94,21 @@ def test_the_spectrum_is_drawn_on_an_axis_that_stays(explorer):
     assert lines()[1] != everything[1]
     assert axis() == before
     heights = [float(y) for line in lines() for y in re.findall(r",(\S+)", line)]
-    assert 0 <= min(heights) <= max(heights) <= 136
+    assert 24 <= min(heights) <= max(heights) <= 154  # between the names of the lines and the axis
     (kept,) = {share for share in explorer.shares["ordinary, kept"] if share}
     assert kept in (1 / 60, 2 / 60)
-    level = 6 + 130 * np.log10(kept) / -2  # two decades below all of them
+    level = 24 + 130 * np.log10(kept) / -2  # two decades below all of them
     assert f"{level:.1f}" in re.findall(r",(\S+)", lines()[1])
+
+
+def test_the_spectrum_says_what_its_lines_and_its_axis_are(explorer):
+    drawn = explorer.panels.value
+    colours = dict(re.findall(r'<text x="\d+" y="12" fill="([^"]*)">([^<]*)<', drawn))
+    assert list(colours.values()) == list(explorer.shares)
+    assert re.findall(r'<polyline points="[^"]*" fill="none" stroke="([^"]*)"', drawn) == list(
+        colours
+    )
+    assert "mass of the jets, as stored with them [GeV]; the last bin holds all above" in drawn
 
 
 def test_the_jets_on_either_side_are_shown(explorer, samples):

@@ -88,6 +88,14 @@ question = "How many pixels has a tower?"
 minutes = 1
 hint = "Count."
 answer = 25
+
+[[exercise]]
+number = "7.9"
+question = "How many pixels has an image?"
+minutes = 1
+hint = "Count."
+answer = 15625
+within = 0.05
 """.replace("SECRET", hidden("7.5", "dark-shower"))
 
 THREE = "a list of 3 words, each one of Tracks, ECAL, Muons, HCAL"
@@ -230,7 +238,7 @@ def test_without_an_answer_the_exercise_is_shown(capsys, answer):
     assert told(capsys, "7.1", *answer).splitlines() == [
         "7.1 (about 5 minutes): How many HCAL towers of a jet are lit?",
         "Hint: Take one pixel of each tower.",
-        "Answer: a number.",
+        "Answer: a number, right within about 2.",
     ]
 
 
@@ -241,9 +249,10 @@ def test_without_an_answer_the_exercise_is_shown(capsys, answer):
         ("7.3", THREE),
         ("7.4", "a list of 3 numbers"),
         ("7.5", "a word"),
-        ("7.6", 'a number, by qg.check("7.6", answer, numerator, denominator)'),
+        ("7.6", 'a number, right within 1 %, by qg.check("7.6", answer, numerator, denominator)'),
         ("7.7", "True or False"),
         ("7.8", "a whole number"),
+        ("7.9", "a number, right within 5 %"),
     ],
 )
 def test_the_form_of_the_answer_is_shown_without_the_answer(capsys, number, form):
