@@ -199,7 +199,7 @@ def test_in_notebook_5_test_jets_reach_no_fit():
         for call in calls
         if re.fullmatch(r".*\.fit|.*polyfit|train_network", ast.unparse(call.func))
     ]
-    assert len(fits) == 4
+    assert len(fits) == 5
     to_test = made_of(statements, TO_TEST)
     assert {"scores", "normal", "many", "tops", "sides"} <= to_test
     for call in fits:
