@@ -219,7 +219,7 @@ def test_a_wrong_answer_is_told_what_is_off(capsys, number, answer, reason):
         ("7.4", [16, np.nan, 1], "7.4: this is nan"),
         ("7.5", ["top"], "7.5 asks for a word; this is a list"),
         ("7.7", 0, "7.7 asks for True or False; this is 0"),
-        ("7.9", 1, "there is no exercise 7.9: those of notebook 7 are 7.1, 7.2, 7.3"),
+        ("7.99", 1, "there is no exercise 7.99: those of notebook 7 are 7.1, 7.2, 7.3"),
         ("8.1", 1, "there is no exercise 8.1: there are none yet"),
         ("../7.1", 1, "an exercise has a number such as \"2.1\", not '../7.1'"),
         (None, 1, "an exercise has a number such as \"2.1\", not 'None'"),
