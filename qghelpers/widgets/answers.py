@@ -98,13 +98,13 @@ def form(exercise: Exercise) -> str:
 
 
 def margin(exercise: Exercise) -> str:
-    """How far from the right number an answer may be: half of a range, or a share of it."""
+    """How far off an answer may be, to follow "a number": half of a range, or a share of it."""
     if form(exercise) != "a number":
         return ""
     if exercise.between:
         low, high = exercise.between
-        return f"about {(high - low) / 2:.1g}"
-    return f"{100 * (WITHIN if exercise.within is None else exercise.within):g} %"
+        return f", right within about {(high - low) / 2:.1g}"
+    return f", right within {100 * (WITHIN if exercise.within is None else exercise.within):g} %"
 
 
 def judge(exercise: Exercise, answer: Any, right: Target) -> tuple[bool, str]:

@@ -66,8 +66,7 @@ def check(number: str, answer: Any = ..., *given: Any) -> None:
             say("", f"{exercise.number} (about {exercise.minutes} minutes): {exercise.question}")
             say("", f"Hint: {exercise.hint}")
             by = f", by {call(exercise)}" if exercise.given else ""
-            right = f", right within {margin(exercise)}" if margin(exercise) else ""
-            say("", f"Answer: {form(exercise)}{right}{by}.")
+            say("", f"Answer: {form(exercise)}{margin(exercise)}{by}.")
             return
         right, reason = judge(exercise, answer, expected(exercise, given))
     except Unclear as error:

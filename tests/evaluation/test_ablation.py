@@ -48,6 +48,8 @@ def test_the_loss_of_each_u_net_counts_what_it_says(jets):
     with_lost = lost.loss(images)["loss"]
     assert (with_lost > plain).all()
     assert (balanced.loss(images)["loss"] > with_lost).all()
+    balanced.false_weight = 1.0
+    torch.testing.assert_close(balanced.loss(images)["loss"], with_lost)
 
 
 def test_the_code_without_ring_sums_does_not_know_them(jets):
