@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgba
 from qghelpers import layout, plots, widgets
 from qghelpers.plots.curves import _edges
 from qghelpers.plots.frames import COLOURS, LABELS
+from qghelpers.plots.latent import MOST_POINTS
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,21 @@ def test_scatter_colours_each_point_by_its_own_label():
         colour = to_rgba(COLOURS[collection.get_label()], 0.5)
         np.testing.assert_allclose(collection.get_facecolors()[0], colour)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+
+
+def test_of_many_points_each_that_is_drawn_has_its_own_colour():
+    count = 3 * MOST_POINTS
+    points = np.random.default_rng(1).normal(size=(count, 2))
+    x, labels = points[:, 0], (points[:, 0] > 0).astype(int)
+    (shown,) = plots.coloured(points, {"x": x}, ("a", "b")).axes[0].collections
+    assert len(shown.get_offsets()) == MOST_POINTS
+    np.testing.assert_array_equal(shown.get_array(), np.asarray(shown.get_offsets())[:, 0])
+    drawn = plots.clouds({"a": points}, labels, ("a", "b")).axes[0].collections
+    drawn = [dots for dots in drawn if len(dots.get_offsets()) > 100]
+    assert sum(len(dots.get_offsets()) for dots in drawn) == MOST_POINTS
+    for dots, (kind, label) in zip(drawn, LABELS.items(), strict=True):
+        np.testing.assert_allclose(dots.get_facecolors()[0], to_rgba(COLOURS[kind], 0.35))
+        assert ((np.asarray(dots.get_offsets())[:, 0] > 0) == label).all()
 
 
 def test_images_show_gev_with_eta_to_the_right_and_phi_upwards():

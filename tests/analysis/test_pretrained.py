@@ -1,6 +1,7 @@
 """The weights that come with the package, their cards, and that the cards keep their word."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -32,6 +33,25 @@ def test_the_jets_that_a_network_has_seen_are_as_many_as_its_card_says(name):
     seen, data = np.load(pretrained.WEIGHTS / f"{name}.seen.npy"), qg.pretrained_card(name)["data"]
     assert (seen.dtype, seen.shape) == (np.uint64, (data["train"] + data["validation"],))
     assert (np.diff(seen) > 0).all()  # no jet twice
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_jets_that_a_network_was_trained_on_are_recognised(name):
+    """The first three of `data/weights_jets.hdf5` that `split` trains with."""
+    pt = np.float32([114.18587, 103.83542, 152.88533, 100])
+    mass = np.float32([9.135761, 25.99435, 17.697554, 10])
+    jets = Columns(pt, mass)
+    with pytest.raises(qg.DataError, match="was trained on 3 of these 4 jets"):
+        pretrained.require_unseen(name, jets)
+    pretrained.require_unseen(name, Columns(pt, np.nextafter(mass, 0)))
+
+
+class Columns(NamedTuple):
+    pt: np.ndarray
+    mass: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pt)
 
 
 def row_of(name: str) -> str:

@@ -25,7 +25,7 @@ def blocks_of_three(monkeypatch):
 
 
 def columns_of(path) -> dict[str, np.ndarray]:
-    if path.suffix == ".hdf5":
+    if path.suffix.lower() == ".hdf5":
         with h5py.File(path) as file:
             return {name: file[name][:] for name in file}
     table = pytest.importorskip("pyarrow.parquet").read_table(path).to_pydict()
@@ -34,7 +34,7 @@ def columns_of(path) -> dict[str, np.ndarray]:
     return columns | {"code": np.stack(list(table.values()), axis=1).astype(np.float32)}
 
 
-@pytest.mark.parametrize("ending", ["hdf5", "parquet"])
+@pytest.mark.parametrize("ending", ["hdf5", "parquet", "PARQUET", "HDF5"])
 def test_every_jet_has_its_code_label_momentum_and_mass(some, tmp_path, blocks_of_three, ending):
     model = small_vae()
     path = qg.features(model, some, tmp_path / f"codes.{ending}")

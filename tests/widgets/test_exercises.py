@@ -96,6 +96,14 @@ minutes = 1
 hint = "Count."
 answer = 15625
 within = 0.05
+
+[[exercise]]
+number = "7.10"
+question = "Which charges go in, and what comes out?"
+minutes = 1
+hint = "Two signs."
+answer = [-40, 40]
+within = 0.05
 """.replace("SECRET", hidden("7.5", "dark-shower"))
 
 THREE = "a list of 3 words, each one of Tracks, ECAL, Muons, HCAL"
@@ -137,6 +145,7 @@ def told(capsys, *arguments) -> str:
         ("7.4", [16, 64.0, 0.252]),
         ("7.4", torch.tensor([16, 64, 0.25])),
         ("7.5", "Dark  shower"),
+        ("7.10", [-39, 41]),
         ("7.7", np.False_),
     ],
 )
@@ -173,6 +182,7 @@ def test_a_right_answer_is_explained(capsys):
         ("7.4", [16, 63, 0.25], "number 2 is too small. Hint: Width times size."),
         ("7.4", [16, 64, 0.256], "number 3 is too large. Hint: Width times size."),
         ("7.4", [16, 64], "3 numbers are asked for, these are 2. Hint: Width times size."),
+        ("7.10", [-43, 40], "number 1 is too small. Hint: Two signs."),
         ("7.5", "W", "the peak lies above 80 GeV."),
         ("7.5", "top", "this is not the answer. Hint: Look at the mass."),
         ("7.7", True, "this is not the answer. Hint: Subtract."),
