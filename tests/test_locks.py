@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
 from qghelpers.data.hdf5 import replacing
@@ -39,6 +40,21 @@ def test_who_waits_says_so_and_goes_on_when_the_other_is_done(tmp_path, capfd):
     process.communicate()
     assert f"another process is making {path}: waiting for it" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_does_so_as_long_as_it_takes(tmp_path, monkeypatch):
+    """A simulation takes minutes."""
+    given = []
+
+    def acquire(self, timeout=None, **others):
+        given.append(self.timeout if timeout is None else timeout)
+        if len(given) == 1:
+            raise filelock.Timeout(self.lock_file)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with locked(tmp_path / "a file"):
+        pass
+    assert given == [0, -1]  # not at all, and without an end
 
 
 def test_who_does_not_wait_is_told(tmp_path):

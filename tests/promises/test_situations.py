@@ -477,6 +477,15 @@ def test_the_public_file_is_found_under_another_name(
     assert "/qg jets.h5 (the public file, by its number of jets)" in capfd.readouterr().out
 
 
+def test_as_many_simulated_jets_are_not_the_public_file(sample_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("QGHELPERS_HOME", str(tmp_path))
+    monkeypatch.setattr(qg.layout, "PUBLIC_JETS", 400)
+    (tmp_path / "data").mkdir()
+    for name in ("simulated_jets.hdf5", "mine.hdf5"):
+        (tmp_path / "data" / name).write_bytes(sample_file.read_bytes())
+    assert qg.load_jets().origin == "simulated_jets.hdf5 (simulated)"
+
+
 def test_paths_as_people_give_them(sample_file, monkeypatch):
     monkeypatch.setenv("HOME", str(sample_file.parent))
     monkeypatch.setenv("USERPROFILE", str(sample_file.parent))

@@ -108,6 +108,9 @@ def test_twins_are_the_same_jet_with_other_pileup_and_other_chance(tmp_path, mon
     numbers, counts = np.unique(content["twin"], return_counts=True)
     assert numbers.tolist() == list(range(32))
     assert (counts == 3).all()
+    ecal = content["X_jets"][..., 1] > 0
+    around = ecal.sum(axis=(1, 2)) - ecal[:, 35:90, 35:90].sum(axis=(1, 2))  # beside the jet
+    assert np.quantile(around, 0.1) > 15  # as each image has pile-up of its own: else, 3
     hard, soft = [], []
     for number in numbers:
         same = content["twin"] == number
