@@ -4,7 +4,7 @@
         --out runs/latent_size
 
 PCA is fitted to the logarithm of the pixels. The VAE is the one on the detector's grid with a
-calibrated loss (`TowerVAE`, notebook 2, step 3), and adds to what PCA of its size says, from which
+calibrated loss (`TowerVAE`, notebook 2, rung 5), and adds to what PCA of its size says, from which
 it starts, as that of the recipe `fast` does: in so few steps it learns little from nothing. Each
 size is a training of its own, from the same jets in the same order. Writes the table and the
 pictures that `latent.by_size()` reads. What is trained already in `--out` is not trained again.
