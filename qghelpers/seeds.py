@@ -18,6 +18,8 @@ class Seed(IntEnum):
     BOX = 901  # the jets in the black box that are not ordinary
     BOX_MATCHED = 911  # those that are
     SHIPPED = 2026  # that the shipped networks were trained on
+    HARD_TRAINING = 20261127  # tops, for whose momenta ...
+    HARD_TRAINING_MATCHED = 20261128  # ... `benchmark hard_jets` makes ordinary jets
     BOXES = 57721  # known jets beside the black boxes of a class
     FIDELITY = 31337  # `benchmark fidelity`
     PACKAGED = 141421  # the small files that come with the package
