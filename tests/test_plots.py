@@ -33,6 +33,14 @@ def test_scatter_colours_each_point_by_its_own_label():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
 
 
+@pytest.mark.parametrize("side", [125, 69])
+def test_a_picture_of_the_centre_alone_is_as_wide_as_its_pixels(side):
+    figure = plots.grid({"one": np.ones((1, side, side))}, half_width=0.3)
+    (shown,) = figure.axes[0].get_images()
+    half = side * layout.PIXEL_WIDTH / 2
+    np.testing.assert_allclose(shown.get_extent(), [-half, half, -half, half])
+
+
 def test_of_many_points_each_that_is_drawn_has_its_own_colour():
     count = 3 * MOST_POINTS
     points = np.random.default_rng(1).normal(size=(count, 2))
