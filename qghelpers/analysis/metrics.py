@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap, wasserstein_distance
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import bootstrap, rankdata, wasserstein_distance
+from sklearn.metrics import roc_curve
 from torch import Tensor, nn
 
 from qghelpers.analysis import baselines, pixels
@@ -182,6 +182,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]
 def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
     """Area under the ROC curve of one score, and its bootstrap standard error.
 
+    That is the share of pairs in which the anomaly has the higher score; a tie is half a pair.
     0.5 is guessing, 1 is perfect, below 0.5 the anomalies look more normal than normal.
 
     Args:
@@ -189,7 +190,8 @@ def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
     """
 
     def area(a, b):
-        return roc_auc_score(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+        theirs = rankdata(np.concatenate([a, b]), nan_policy="raise")[len(a) :]
+        return (theirs.mean() - (len(b) + 1) / 2) / len(a)
 
     return with_error(area, normal, anomalous, paired=False)
 
@@ -197,8 +199,7 @@ def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
 def roc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of normal jets flagged, and of anomalous ones, at every threshold."""
     truth = np.repeat([0, 1], [len(normal), len(anomalous)])
-    false, true, _ = roc_curve(truth, np.concatenate([normal, anomalous]))
-    return false, true
+    return roc_curve(truth, np.concatenate([normal, anomalous]))[:2]
 
 
 def wasserstein(truth: np.ndarray, other: np.ndarray, paired: bool = True) -> tuple[float, float]:

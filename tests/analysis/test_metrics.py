@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from qghelpers import LogScale, ZScore, build
 from qghelpers.analysis import baselines, metrics, observables, pixels
@@ -169,6 +170,15 @@ def test_auc_of_separated_and_of_equal_scores():
     assert error == pytest.approx(np.sqrt(601 / (12 * 300 * 300)), rel=0.3)
     false, true = metrics.roc(a, b)
     assert np.trapezoid(true, false) == pytest.approx(value)
+
+
+def test_auc_counts_a_tie_as_half_a_pair():
+    rng = np.random.default_rng(0)
+    few, many = rng.integers(0, 5, 30), rng.integers(1, 6, 70)
+    expected = roc_auc_score(np.repeat([0, 1], [30, 70]), np.concatenate([few, many]))
+    assert metrics.auc(few, many)[0] == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match="nan"):
+        metrics.auc(few, np.append(many, np.nan))
 
 
 def test_a_table_prints_as_text_and_shows_as_html():

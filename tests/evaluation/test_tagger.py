@@ -16,7 +16,7 @@ def test_it_finds_a_difference_and_leaves_the_callers_chance_alone(jets):
         return made
 
     labels, before = np.arange(192) % 2, torch.get_rng_state()
-    model = tagger.train(images, labels[:128], epochs=20)
+    model = tagger.train(images, labels[:128], epochs=8)
     assert torch.equal(before, torch.get_rng_state())
     assert not model.training
     score = tagger.scores(model, lambda rows: images(rows + 128), 64, size=50)
@@ -40,11 +40,11 @@ def test_each_jet_is_seen_once_an_epoch_in_a_new_order(jets):
         seen.append(rows)
         return jets.images(rows)
 
-    labels = np.arange(150) % 2
+    labels = np.arange(70) % 2
     first = tagger.train(images, labels, epochs=2, seed=3)
-    epochs = np.concatenate(seen).reshape(2, 150)
+    epochs = np.concatenate(seen).reshape(2, 70)
     assert not np.array_equal(*epochs)
-    assert all(sorted(epoch) == list(range(150)) for epoch in epochs)
+    assert all(sorted(epoch) == list(range(70)) for epoch in epochs)
     again = tagger.train(jets.images, labels, epochs=2, seed=3)
     other = tagger.train(jets.images, labels, epochs=2, seed=4)
     for name, values in first.state_dict().items():

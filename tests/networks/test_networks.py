@@ -48,13 +48,13 @@ def test_one_batch_can_be_overfitted(jets, network, recipe):
     images = jets.images(slice(0, 4))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     losses = []
-    for _ in range(100):
+    for _ in range(30):
         loss = model.loss(images)["loss"].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert min(losses[-5:]) < 0.6 * losses[0]
+    assert max(losses[-5:]) < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("network", ["vae", "unet"])

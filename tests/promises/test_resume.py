@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import qghelpers as qg
 
 resource = pytest.importorskip("resource", reason="signals and limits are POSIX")
-OPTIONS = ["--limit", "160", "--epochs", "2", "--batch-size", "16"]
+OPTIONS = ["--limit", "100", "--epochs", "2", "--batch-size", "10"]
 OPTIONS += ["--precision", "32-true", "--no-compile"]
 
 
@@ -104,15 +104,15 @@ def test_asked_to_stop_by_a_batch_system(sample_file, tmp_path, whole):
 
 KERNEL = """
 import torch, qghelpers as qg
-jets = qg.load_jets({sample!r}, limit=160, seed=0)
+jets = qg.load_jets({sample!r}, limit=100, seed=0)
 train, validation, _ = jets.split(seed=0)
-recipe = qg.get_recipe("vae", "fast", 2, batch_size=16)
+recipe = qg.get_recipe("vae", "fast", 2, batch_size=10)
 engine = qg.Engine(precision="32-true", compile=False)
 
 def train_on(resume):
     torch.manual_seed(0)
     model = qg.build("vae")
-    options = dict(out={out!r}, resume=resume, engine=engine, recipe_name="fast", limit=160)
+    options = dict(out={out!r}, resume=resume, engine=engine, recipe_name="fast", limit=100)
     return qg.fit(model, train, validation, recipe, **options)
 """
 
