@@ -119,14 +119,13 @@ def errors(
     model.eval()
 
     def of_batch(images: Tensor) -> dict[str, Tensor | np.ndarray]:
-        own, energy = model.reconstruct(images), model.reconstruct_energy(images)
+        own, energy, sharp = model.reconstructions(images)
 
         def off_in(space: nn.Module) -> Tensor:
             direct = same_scaling(model.scaling, space)
             return (own if direct else space(energy)) - space(images)
 
         off, off_gev = off_in(scaling), GEV_PER_UNIT * (energy - images)
-        sharp = model.sharp(images)
         ours, theirs = physics.lit(sharp), physics.lit(images)
         counts = {
             "MSE": off.square().sum(dim=(2, 3)),

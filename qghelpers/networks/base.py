@@ -115,6 +115,19 @@ class JetAutoencoder(nn.Module, ABC):
         """A sharp image in GeV/100 where `reconstruct_energy` is a blurred mean of several."""
         return self.reconstruct_energy(images)
 
+    def reconstructions(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `reconstruct`, `reconstruct_energy` and `sharp` return, in one pass if it can be."""
+        scaled = self.reconstruct(images)
+        if self._inherits("reconstruct_energy"):
+            energy = self.scaling.inverse(scaled)
+        else:
+            energy = self.reconstruct_energy(images)
+        return scaled, energy, energy if self._inherits("sharp") else self.sharp(images)
+
+    def _inherits(self, method: str) -> bool:
+        own = getattr(getattr(self, method), "__func__", None)
+        return own is getattr(JetAutoencoder, method)
+
     def error(self, scaled: Tensor, reconstruction: Tensor) -> Tensor:
         """The reconstruction part of the loss, `(n,)`, of scaled images and reconstructions.
 

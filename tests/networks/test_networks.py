@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from qghelpers import build
+from qghelpers import UNetAutoencoder, build
 from qghelpers.networks.base import NETWORKS as CLASSES
 from qghelpers.training import recipes
 
@@ -38,6 +38,35 @@ def test_an_untrained_network_does_not_return_its_input(jets, network, recipe):
     scaled = model.scaling(images)
     error = (model.reconstruct(images) - scaled).abs().sum()
     assert error > 0.2 * scaled.abs().sum()
+
+
+@pytest.mark.parametrize(("network", "recipe"), NETWORKS)
+def test_what_is_made_at_once_is_what_each_method_makes(jets, network, recipe):
+    model, images = build(network, recipe).eval(), jets.images(slice(2))
+    model.scaling.fit(jets[:4])
+    own, energy, sharp = model.reconstructions(images)
+    assert torch.equal(own, model.reconstruct(images))
+    assert torch.equal(energy, model.reconstruct_energy(images))
+    assert torch.equal(sharp, model.sharp(images))
+
+
+def test_a_network_with_one_image_is_asked_once_and_one_with_its_own_methods_by_them(jets):
+    images, passes = jets.images(slice(2)), []
+    model = build("unet").eval()
+    model.register_forward_hook(lambda *_: passes.append(1))
+    model.reconstructions(images)
+    assert len(passes) == 1
+
+    class Brighter(UNetAutoencoder):
+        def reconstruct_energy(self, images):
+            return 2 * images
+
+        def sharp(self, images):
+            return 3 * images
+
+    _, energy, sharp = Brighter().eval().reconstructions(images)
+    assert torch.equal(energy, 2 * images)
+    assert torch.equal(sharp, 3 * images)
 
 
 @pytest.mark.parametrize(("network", "recipe"), NETWORKS)
