@@ -45,7 +45,7 @@ def make_sample() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(HOME / "sample.lock"):
         if not path.exists():
-            simulate(path, JETS, Seed.TESTS, workers=1)
+            simulate(path, JETS, Seed.TESTS, workers=2)
     return path
 
 

@@ -42,7 +42,7 @@ __dir__ = __all__.copy  # these names alone are offered by <Tab>
 BATCH = 128
 MOST_JETS = 10_000  # that are made dense together
 IMAGES = (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)
-RESAMPLES = 200
+RESAMPLES, AT_ONCE = 200, 4_000_000  # draws of all jets, and drawn jets that are held at once
 PLACES = [f"{row} {column}" for row, column in itertools.product(("even", "odd"), repeat=2)]
 
 
@@ -153,19 +153,13 @@ def with_error(
     """A statistic and its bootstrap standard error.
 
     Args:
-        statistic: of the samples.
+        statistic: of the samples; with an argument `axis` it is asked for many draws at once.
         samples: with shape `(n,)` each.
         paired: whether the samples are of the same jets, which are then resampled together.
     """
-    result = bootstrap(
-        samples,
-        statistic,
-        paired=paired,
-        vectorized=False,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=0,
-    )
+    batch = max(1, AT_ONCE // max(map(len, samples)))
+    options = {"n_resamples": RESAMPLES, "batch": batch, "method": "percentile", "rng": 0}
+    result = bootstrap(samples, statistic, paired=paired, **options)
     return float(statistic(*samples)), float(result.standard_error)
 
 
@@ -175,7 +169,11 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]
     Args:
         numerator, denominator: of the same jets, with shape `(n,)`.
     """
-    return with_error(lambda a, b: a.sum() / max(b.sum(), 1e-12), numerator, denominator)
+
+    def share(a, b, axis=-1):
+        return a.sum(axis=axis) / np.maximum(b.sum(axis=axis), 1e-12)
+
+    return with_error(share, numerator, denominator)
 
 
 def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
@@ -188,9 +186,11 @@ def auc(normal: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
         normal, anomalous: scores, with shapes `(n,)` and `(m,)`.
     """
 
-    def area(a, b):
-        theirs = rankdata(np.concatenate([a, b]), nan_policy="raise")[len(a) :]
-        return (theirs.mean() - (len(b) + 1) / 2) / len(a)
+    def area(a, b, axis=-1):
+        both = np.concatenate([a, b], axis=axis)
+        n, m = len(normal), len(anomalous)
+        theirs = rankdata(both, axis=axis, nan_policy="raise")[..., n:]
+        return (theirs.mean(axis=axis) - (m + 1) / 2) / n
 
     return with_error(area, normal, anomalous, paired=False)
 

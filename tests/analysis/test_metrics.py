@@ -172,6 +172,20 @@ def test_auc_of_separated_and_of_equal_scores():
     assert np.trapezoid(true, false) == pytest.approx(value)
 
 
+def test_few_draws_of_many_jets_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(metrics, "AT_ONCE", 300)
+    rng, sizes = np.random.default_rng(0), []
+
+    def mean(a, b, axis=-1):
+        sizes.append(a.size)
+        return a.mean(axis=axis) - b.mean(axis=axis)
+
+    _, error = metrics.with_error(mean, rng.normal(size=100), rng.normal(size=50), paired=False)
+    assert max(sizes) == 300
+    assert sum(sizes) == 100 * (metrics.RESAMPLES + 1)  # the draws, and the samples themselves
+    assert error == pytest.approx((1 / 100 + 1 / 50) ** 0.5, rel=0.3)
+
+
 def test_auc_counts_a_tie_as_half_a_pair():
     rng = np.random.default_rng(0)
     few, many = rng.integers(0, 5, 30), rng.integers(1, 6, 70)
