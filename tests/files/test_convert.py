@@ -143,18 +143,18 @@ def test_bad_jets_are_left_out_if_that_is_asked_for(tmp_path, good, monkeypatch,
 
 @pytest.mark.parametrize("kind", ["HDF5", "Parquet"])
 def test_memory_is_bounded(tmp_path, good, kind, monkeypatch):
-    monkeypatch.setattr(converting, "BLOCK", 32)
-    monkeypatch.setattr(converting, "JETS_TO_CHECK", 32)
-    many = {key: np.concatenate([values] * 20) for key, values in good.items()}
+    monkeypatch.setattr(converting, "BLOCK", 16)
+    monkeypatch.setattr(converting, "JETS_TO_CHECK", 16)
+    many = {key: np.concatenate([values] * 10) for key, values in good.items()}
     make = hdf5 if kind == "HDF5" else parquet
     path = make(tmp_path / "many", many)
     dense = many["X_jets"].nbytes
     del many
     tracemalloc.start()
-    assert convert(path, tmp_path / "out.hdf5") == 600
+    assert convert(path, tmp_path / "out.hdf5") == 300
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 7 * 32 * 187_500 < dense / 2  # some copies of a block
+    assert peak < 7 * 16 * 187_500 < dense / 2  # some copies of a block
 
 
 IMPOSSIBLE = {
