@@ -1,6 +1,7 @@
 """`benchmark hard_jets` trains with the notebook's own functions, and judges by other jets."""
 
 import runpy
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,25 +14,30 @@ from qghelpers import metrics, observables
 FILE = Path(__file__).parents[1] / "benchmarks" / "hard_jets.py"
 
 
-def test_scores_are_of_jets_that_were_not_trained_on():
-    table = runpy.run_path(str(FILE))["table"]
-    space, trained = table.__globals__, []
+def prepared(function: str, **constants) -> tuple[Callable, dict, list]:
+    """A function of the benchmark, the notebook's functions, and what it trains on and with."""
+    found, trained = runpy.run_path(str(FILE))[function], []
+    space = found.__globals__
     own = space["page"]()
-    train = own["train_network"]
 
     def noted(images, seed):
-        trained.append(images)
-        return train(images, seed, steps=3)
+        trained.append((images, seed))
+        return own["train_network"](images, seed, steps=3)
 
-    space |= {"COMPONENTS": (4, 64), "NETWORKS": 2, "page": partial(dict, own, train_network=noted)}
+    space |= constants | {"page": partial(dict, own, train_network=noted)}
+    return found, own, trained
+
+
+def test_scores_are_of_jets_that_were_not_trained_on():
+    table, own, trained = prepared("table", COMPONENTS=(4, 64), NETWORKS=2)
     ordinary, tops = qg.load_sample("qcd_like_top"), qg.load_sample("top")
     rows = table(ordinary, tops)
     many, judged, _ = ordinary.split((0.8, 0.15, 0.05), seed=0)
     assert rows.columns() == ["no training", "400 jets", "128 jets"]
     widths = [observables.of_jets(jets)["girth"] for jets in (judged, tops)]
     assert rows["girth"]["no training"] == metrics.auc(*widths)
-    assert [len(images) for images in trained] == [400, 400, 128, 128]
-    np.testing.assert_array_equal(trained[2], own["shares"](many))
+    assert [len(images) for images, _ in trained] == [400, 400, 128, 128]
+    np.testing.assert_array_equal(trained[2][0], own["shares"](many))
     assert not set(many.mass) & set(judged.mass)
     assert set(rows["network"]) == {"400 jets", "128 jets"}
     for name in ("PCA, 4 components", "PCA, 64 components"):
@@ -39,17 +45,8 @@ def test_scores_are_of_jets_that_were_not_trained_on():
 
 
 def test_both_directions_are_judged_by_jets_that_were_not_trained_on():
-    directions = runpy.run_path(str(FILE))["both_directions"]
-    space, trained = directions.__globals__, []
-    own = space["page"]()
-    train = own["train_network"]
-
-    def noted(images, seed):
-        trained.append((images, seed))
-        return train(images, seed, steps=3)
-
-    changed = {"PART": 30, "STEPS": 2, "STOP": 1, "CHAIN": 1, "NETWORKS": 2}
-    space |= changed | {"page": partial(dict, own, train_network=noted)}
+    fewer = {"PART": 30, "STEPS": 2, "STOP": 1, "CHAIN": 1, "NETWORKS": 2}
+    directions, own, trained = prepared("both_directions", **fewer)
     ordinary, tops = qg.load_sample("qcd_like_top"), qg.load_sample("top")
     rows = directions(ordinary, tops)
     pairs = {"ordinary jets among tops": (tops, ordinary)}
