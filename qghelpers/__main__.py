@@ -16,7 +16,6 @@ from qghelpers.evaluation import commands as judging
 from qghelpers.files import commands
 from qghelpers.simulation.detector import Detector
 from qghelpers.simulation.processes import PROCESSES
-from qghelpers.simulation.simulate import PILEUP, simulate
 
 # Each command imports what it needs: all of it together takes seconds, even to report a typo.
 
@@ -63,6 +62,8 @@ def _given(args: argparse.Namespace, cls: type) -> dict[str, object]:
 
 
 def _simulate_options(command: argparse.ArgumentParser) -> None:
+    from qghelpers.simulation.simulate import PILEUP
+
     command.add_argument("out", type=Path, metavar="OUT.hdf5")
     command.add_argument(
         "--jets", type=commands.whole, required=True, help="how many; half quark, half gluon"
@@ -149,6 +150,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def _simulate(args: argparse.Namespace) -> None:
+    from qghelpers.simulation.simulate import simulate
+
     if not 0 <= args.mismeasured_tracks <= 1:
         raise ValueError(
             f"a share of {args.mismeasured_tracks:g} of the tracks: 0 to 1 is possible"

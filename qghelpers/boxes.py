@@ -14,7 +14,6 @@ from qghelpers.data import hdf5
 from qghelpers.data.layout import NEITHER, QCD
 from qghelpers.files.commands import whole
 from qghelpers.seeds import Seed
-from qghelpers.simulation.simulate import simulate
 
 __all__ = ["box_options", "make_boxes", "write_box"]
 
@@ -56,6 +55,8 @@ def make_boxes(
         ImportError: Pythia8, FastJet or Awkward Array is not installed.
         ValueError: an argument is out of its range, or the pool has too few jets.
     """
+    from qghelpers.simulation.simulate import simulate
+
     if boxes < 1 or seed < 0 or jets < 150:
         raise ValueError("boxes: at least 1 box, a seed of 0 or more, and 150 jets in each box")
     pool, students = folder / "pool", folder / "students"

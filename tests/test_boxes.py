@@ -28,7 +28,7 @@ def simulated():
         asked.append((path.stem, jets, seed, process, others))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boxes, "simulate", copy)
+        patch.setattr("qghelpers.simulation.simulate.simulate", copy)
         yield asked
 
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from qghelpers.data.layout import CHANNELS, TOWER_SIZE
@@ -64,6 +63,8 @@ class Prior(nn.Module):
 
     def fit(self, z: np.ndarray) -> "Prior":
         """Fit the mixture, with full covariances, to latent numbers `(n, latent_dim)`."""
+        from sklearn.mixture import GaussianMixture  # takes a second, and only a fit needs it
+
         mixture = GaussianMixture(len(self.weights), reg_covar=1e-4, random_state=0).fit(z)
         fitted = {
             "weights": mixture.weights_,

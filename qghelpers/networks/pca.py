@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,6 +46,8 @@ class PrincipalComponents(nn.Module):
         Raises:
             ValueError: there are fewer than two jets.
         """
+        from sklearn.decomposition import PCA  # takes a second, and only a fit needs it
+
         if len(train) < 2:
             raise ValueError("principal components are those of two jets or more: give more jets")
         nothing = scaled_zero(scaling).flatten()

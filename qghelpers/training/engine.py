@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES = 16  # to time precisions on; with more, their order stays the same
 PROBE_BATCH = 128  # to time compiled code on: it can be faster with 32 images, slower with 128
+BF16 = "amx_bf16", "avx512_bf16"  # as PyTorch names the instructions of x86 processors
 GIVE_UP_RATIO = 4  # skip a setting that is this many times slower on one image
 MIN_SPEEDUP = 1.2  # by which a setting has to be faster; less may be chance
 LONG_RUN = 20 * 60  # seconds; compiling takes one or two minutes
@@ -43,8 +44,8 @@ class Engine:
         devices: processes on this computer, each with its own GPU where there are some; by
             default as set by torchrun, `fabric run` or SLURM's `srun`, else one.
         nodes: computers; by default as set by one of these, else one.
-        precision: as Fabric names them, such as "32-true" or "bf16-mixed"; "auto" times both and
-            takes bf16 if clearly faster (with several processes: where the processor has it).
+        precision: as Fabric names them, such as "32-true" or "bf16-mixed"; "auto" takes bf16 if,
+            where the processor has it, it is clearly faster (not timed with several processes).
         channels_last: use the channels-last memory layout, in which convolutions are faster.
         fused: update all weights in one pass.
         compile: use `torch.compile`; unless given, it is tried on a GPU in runs that will take
@@ -195,13 +196,17 @@ def _by_capability() -> str:
     """bf16 where the processors have instructions for it."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    known = torch.cpu.get_capabilities()
-    return "bf16-mixed" if known.get("amx_bf16") or known.get("avx512_bf16") else "32-true"
+    return "bf16-mixed" if any(map(torch.cpu.get_capabilities().get, BF16)) else "32-true"
 
 
 def _by_time(engine: Engine, model: JetAutoencoder, images: Tensor, device: torch.device) -> str:
-    """bf16 if clearly faster than float32; one image first, for on some computers it is slow."""
-    if device.type not in ("cpu", "cuda"):
+    """bf16 if clearly faster than float32; one image first, for on some computers it is slow.
+
+    It is not tried on processors that are known to have no instructions for it: there it is slow.
+    """
+    known = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    lacks_it = known.get("architecture") == "x86_64" and not any(map(known.get, BF16))
+    if device.type not in ("cpu", "cuda") or lacks_it:
         return "32-true"
     steps = {
         precision: _step(replace(engine, precision=precision), model, device)

@@ -236,11 +236,12 @@ def test_the_module_can_be_run_and_keeps_results_and_progress_apart(tmp_path):
 
 
 def test_nothing_is_imported_before_it_is_needed():
-    heavy = {"torch", "matplotlib", "sklearn", "lightning_fabric"}
-    program = f"import sys, qghelpers.__main__; print({heavy} & set(sys.modules))"
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    heavy = {"matplotlib", "sklearn", "lightning_fabric", "pythia8mc", "awkward"}
+    for module, others in ("__main__", {"torch", "scipy"}), ("networks.base", set()):
+        program = f"import sys, qghelpers.{module}; print({heavy | others} & set(sys.modules))"
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == "set()\n"
 
 
 def test_all_that_the_package_offers_is_there():

@@ -11,6 +11,7 @@ from qghelpers.data.jets import Jet
 from qghelpers.networks.unet import MaskedUNet
 
 SHAPE = (3, 125, 125)
+SIMULATE = "qghelpers.simulation.simulate.simulate"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_numbers_that_are_none_cost_one_line(sample_file, options, error, messag
 
 def test_numbers_on_the_command_line(tmp_path, capfd, monkeypatch):
     asked = []
-    monkeypatch.setattr("qghelpers.__main__.simulate", lambda *given, **_: asked.append(given[1]))
+    monkeypatch.setattr(SIMULATE, lambda *given, **_: asked.append(given[1]))
     assert main(["simulate", str(tmp_path / "x.hdf5"), "--jets", "1e3"]) == 0
     assert asked == [1000]
     for wrong in ("1.5", "many"):

@@ -14,6 +14,7 @@ from qghelpers.networks.sparse_vae import SparseVAE
 from qghelpers.simulation.detector import Detector
 from qghelpers.training import runs
 
+SIMULATE = "qghelpers.simulation.simulate.simulate"
 ENGINE = {
     "accelerator": "cpu",
     "devices": 3,
@@ -103,9 +104,7 @@ def test_a_training_that_was_stopped_exits_like_one(sample_file, tmp_path, fitte
 
 def test_simulate_hands_everything_over(monkeypatch, tmp_path, capsys):
     asked = []
-    monkeypatch.setattr(
-        command_line, "simulate", lambda *args, **named: asked.append((args, named))
-    )
+    monkeypatch.setattr(SIMULATE, lambda *args, **named: asked.append((args, named)))
     out = tmp_path / "jets.hdf5"
     every = {"jets": 5, "seed": 3, "workers": 2, "pileup": 4.5, "process": "top"}
     fair = {"jet_radius": 0.7, "like": "w.hdf5", "twins": 5, "mismeasured_tracks": 0.25}
@@ -166,7 +165,7 @@ def test_what_goes_wrong_is_one_line_and_a_code(monkeypatch, capsys, error, code
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(command_line, "simulate", fail)
+    monkeypatch.setattr(SIMULATE, fail)
     assert main(["simulate", "jets.hdf5", "--jets", "5"]) == code
     assert capsys.readouterr() == ("", said)
 
@@ -175,7 +174,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(command_line, "simulate", fail)
+    monkeypatch.setattr(SIMULATE, fail)
     with pytest.raises(ZeroDivisionError):
         main(["simulate", "jets.hdf5", "--jets", "5"])
 

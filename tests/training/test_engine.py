@@ -80,7 +80,36 @@ def test_memory_is_kept_for_as_long_as_asked():
     assert kept - psutil.Process().memory_info().rss > 0.9 * (64 << 20)
 
 
-def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
+def has(monkeypatch, **instructions: bool) -> None:
+    """Let the processor be one that has these instructions."""
+    known = {"architecture": "x86_64", "avx2": True} | instructions
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+
+
+@pytest.fixture
+def bf16(monkeypatch) -> None:
+    has(monkeypatch, avx512_bf16=True)
+
+
+def test_bf16_is_not_tried_where_the_processor_has_no_instructions_for_it(monkeypatch, parts):
+    faster = {"32-true": 1.0, "bf16-mixed": 0.5}
+    monkeypatch.setattr(engines, "_seconds", lambda steps, images, repeats=3: faster)
+    model, images = small_vae(), parts[0].images(slice(1))
+
+    def found() -> str:
+        return engines.start(qg.Engine(compile=False), model, images, 1)[1].precision
+
+    for instructions, expected in (
+        ({"amx_bf16": False, "avx512_bf16": False}, "32-true"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "bf16-mixed"),
+        ({"architecture": "arm64"}, "bf16-mixed"),  # which names others: only timing can tell
+    ):
+        has(monkeypatch, **instructions)
+        assert found() == expected
+
+
+def test_the_probe_takes_what_is_clearly_faster(monkeypatch, bf16, parts):
     seconds = {"32-true": 1.0, "bf16-mixed": 0.5}
     monkeypatch.setattr(engines, "_seconds", lambda steps, images, repeats=3: seconds)
     model, images = small_vae(), parts[0].images(slice(32))
@@ -94,7 +123,7 @@ def test_the_probe_takes_what_is_clearly_faster(monkeypatch, parts):
     assert found() == "32-true"
 
 
-def test_the_probe_gives_up_at_once_where_bf16_crawls(monkeypatch, parts):
+def test_the_probe_gives_up_at_once_where_bf16_crawls(monkeypatch, bf16, parts):
     asked = []
 
     def seconds(steps, images, repeats=3):
@@ -108,7 +137,7 @@ def test_the_probe_gives_up_at_once_where_bf16_crawls(monkeypatch, parts):
     assert asked == [1]
 
 
-def test_the_probe_leaves_network_and_chance_alone(parts):
+def test_the_probe_leaves_network_and_chance_alone(bf16, parts):
     torch.manual_seed(0)
     model, images = small_vae(), parts[0].images(slice(32))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
