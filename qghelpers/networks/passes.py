@@ -160,11 +160,16 @@ class PixelPasses(nn.Module):
         if AREA * 2 in own:  # a tower of HCAL
             return head(towers).float().unsqueeze(1)
         known = torch.cat([images_of(part) for part in self._known(cells, number)], dim=1)
-        around = F.pixel_shuffle(self.to_near(towers), TOWER_SIZE)
-        pixels = self.nearer(F.relu(self.near(known) + around))
-        pixels = F.relu(pixels + around)
-        squares = F.pixel_unshuffle(pixels, TOWER_SIZE).unflatten(1, (-1, AREA))
-        chosen = squares[:, :, own % AREA].transpose(1, 2).flatten(0, 1)
+        known, towers = (  # the layout in which convolutions of few channels are faster
+            part.contiguous(memory_format=torch.channels_last) for part in (known, towers)
+        )
+        around = self.to_near(towers)
+        pixels = self.nearer(F.relu(self.near(known) + F.pixel_shuffle(around, TOWER_SIZE)))
+        places = own % AREA  # in a tower
+        corners = (divmod(place, TOWER_SIZE) for place in places.tolist())
+        chosen = [pixels[:, :, row::TOWER_SIZE, column::TOWER_SIZE] for row, column in corners]
+        around = around.unflatten(1, (-1, AREA))[:, :, places]
+        chosen = F.relu(torch.stack(chosen, dim=2) + around).transpose(1, 2).flatten(0, 1)
         return head(chosen).float().unflatten(0, (-1, len(own)))
 
     @torch.no_grad()
@@ -181,7 +186,7 @@ class PixelPasses(nn.Module):
             passes = torch.full((len(features),), number, device=features.device)
             logits = self._logits(cells, self._towers(cells, features, profile, passes), number)
             gumbel = -torch.log(-torch.log(noise(logits.shape[1:]).to(features)))
-            level = (logits + gumbel).argmax(dim=2)
+            level = (logits + gumbel).max(dim=2).indices  # `argmax` is four times slower
             place = level - 1 + noise(level.shape[1:]).to(features)
             energy = self.smallest[own] * torch.exp(STEP * place)
             lit = self.drawn[number, own] & (level > 0)

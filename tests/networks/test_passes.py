@@ -163,9 +163,11 @@ def test_what_is_drawn_follows_from_what_was_drawn_before():
 
 
 def test_each_image_has_noise_of_its_own():
-    both, one = Noise(torch.tensor([7, 8])), Noise([8])
+    both, one, seen = Noise(torch.tensor([7, 8])), Noise([8]), []
     for shape in ((2, 3), (5,)):
         first, second = both(torch.Size(shape))
         assert torch.equal(second, one(torch.Size(shape))[0])
         assert not torch.equal(first, second)
+        seen.append(first.flatten()[:5])
+    assert not torch.equal(*seen)  # each call goes on where the one before stopped
     assert 0 < first.min() < first.max() < 1
