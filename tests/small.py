@@ -1,12 +1,18 @@
 """Small networks and particles, and what several tests ask of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 import qghelpers as qg
 from qghelpers.data.layout import PIXEL_WIDTH
 from qghelpers.networks.pca import PCAVAE
 from qghelpers.simulation.particles import Particles
+from qghelpers.simulation.processes import PROCESSES
 
 TOWER = 5 * PIXEL_WIDTH
 HERE = TOWER / 2  # the middle of a tower, in eta and in phi
@@ -54,3 +60,16 @@ def particles(pt, eta=HERE, phi=HERE, charge=0, pdg=22, event=0, z=0.0) -> Parti
     columns = np.broadcast_arrays(np.atleast_1d(event), pt, eta, phi, charge, pdg, z)
     event, pt, eta, phi, charge, pdg, z = (np.array(column) for column in columns)
     return Particles(event, pt * 1.0, eta * 1.0, phi * 1.0, pt * np.cosh(eta), charge, pdg, z)
+
+
+@contextmanager
+def without_multiparton_interactions() -> Iterator[None]:
+    """Simulate collisions of one pair of partons each, in any process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, process in list(PROCESSES.items()):
+            kinds = (
+                replace(kind, settings=(*kind.settings, "PartonLevel:MPI = off"))
+                for kind in process.kinds
+            )
+            patch.setitem(PROCESSES, name, replace(process, kinds=tuple(kinds)))
+        yield

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import cross_val_predict
+from small import without_multiparton_interactions
 
 from qghelpers import DataError, load_jets
 from qghelpers.analysis import metrics
@@ -24,16 +25,18 @@ def made(path, **options) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def boosted(tmp_path_factory):
+def boosted(sample_file, tmp_path_factory):
     path = tmp_path_factory.mktemp("w") / "w.hdf5"
-    simulation.simulate(path, 200, seed=1, workers=1, process="w", pileup=7)
+    with without_multiparton_interactions():
+        simulation.simulate(path, 200, seed=1, workers=1, process="w", pileup=7)
     return path
 
 
 @pytest.fixture(scope="module")
 def alike(boosted, tmp_path_factory):
     path = tmp_path_factory.mktemp("qcd") / "like_w.hdf5"
-    simulation.simulate(path, 200, seed=2, workers=1, like=boosted)
+    with without_multiparton_interactions():
+        simulation.simulate(path, 200, seed=2, workers=1, like=boosted)
     return path
 
 
@@ -75,7 +78,7 @@ def test_wanted_momenta_are_pairs_of_the_same_jet(sample_file):
     assert wanted.pt.tolist() != column(sample_file, "pt").tolist()
 
 
-def test_a_window_of_jet_momenta_is_filled_evenly(tmp_path):
+def test_a_window_of_jet_momenta_is_filled_evenly(tmp_path, quick):
     content = made(tmp_path / "jets", jets=120, seed=3, jet_pt=(150, 250))
     pt = content["pt"]
     assert 145 < pt.min() < pt.max() < 256
@@ -84,7 +87,7 @@ def test_a_window_of_jet_momenta_is_filled_evenly(tmp_path):
     assert abs(np.corrcoef(pt, np.arange(120))[0, 1]) < 0.3
 
 
-def test_the_radius_can_be_chosen(tmp_path):
+def test_the_radius_can_be_chosen(tmp_path, quick):
     narrow, wide = (
         made(tmp_path / str(radius), jets=60, seed=4, jet_radius=radius) for radius in (0.2, 1.0)
     )
@@ -92,16 +95,14 @@ def test_the_radius_can_be_chosen(tmp_path):
     assert wide["m0"].mean() > 1.5 * narrow["m0"].mean()
 
 
-def test_any_number_of_workers_gives_the_same_matched_jets(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation, "BLOCK", layout.CHUNK)
+def test_any_number_of_workers_gives_the_same_matched_jets(tmp_path, small_blocks, quick):
     options = {"jets": 32, "seed": 5, "jet_pt": (150, 190), "pileup": 0}
     for workers in (1, 2):
         simulation.simulate(tmp_path / str(workers), workers=workers, **options)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_twins_are_the_same_jet_with_other_pileup_and_other_chance(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation, "BLOCK", layout.CHUNK)
+def test_twins_are_the_same_jet_with_other_pileup_and_other_chance(tmp_path, small_blocks, quick):
     content = made(tmp_path / "one", jets=96, seed=6, twins=3, pileup=20)
     made(tmp_path / "two", jets=96, seed=6, twins=3, pileup=20, workers=2)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -128,7 +129,7 @@ def test_twins_are_the_same_jet_with_other_pileup_and_other_chance(tmp_path, mon
     assert content["attributes"]["twins"] == 3
 
 
-def test_twins_stay_together_and_have_numbers_of_their_own_file(tmp_path, jets):
+def test_twins_stay_together_and_have_numbers_of_their_own_file(tmp_path, jets, quick):
     path = tmp_path / "twins.hdf5"
     made(path, jets=40, seed=7, twins=2)
     twins = load_jets(path)
@@ -144,7 +145,7 @@ def test_twins_stay_together_and_have_numbers_of_their_own_file(tmp_path, jets):
     np.testing.assert_array_equal(twins[[3, 1]].twin, twins.twin[[3, 1]])
 
 
-def test_mismeasured_tracks_are_as_rare_as_asked_and_tens_of_tev(tmp_path):
+def test_mismeasured_tracks_are_as_rare_as_asked_and_tens_of_tev(tmp_path, quick):
     plain = made(tmp_path / "plain", jets=240, seed=8)
     wild = made(tmp_path / "wild", jets=240, seed=8, detector=Detector(track_mismeasured=0.01))
     tracks = wild["X_jets"][..., 0]
@@ -190,7 +191,7 @@ def test_momenta_are_wanted_in_turns():
         ({"process": "dark", "jet_pt": (900, 950)}, "no such jets with pT from 9.. to 9.. GeV"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(tmp_path, monkeypatch, options, message):
+def test_what_cannot_be_is_one_clear_line(tmp_path, monkeypatch, quick, options, message):
     monkeypatch.setattr(simulation, "PATIENCE", 250)
     with pytest.raises(ValueError, match=message) as error:
         made(tmp_path / "jets", **{"jets": 4} | options)

@@ -75,19 +75,15 @@ def read(path) -> dict[str, np.ndarray]:
         return {key: data[:] for key, data in file.items()}
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(simulation, "BLOCK", layout.CHUNK)
-
-
-@pytest.mark.parametrize("mean", [0, 20])
-def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(tmp_path, small_blocks, mean):
-    """More workers than its three blocks, too."""
+def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(
+    tmp_path, small_blocks, quick
+):
+    """More workers than its three blocks, too; and with pile-up."""
     one, other, *more = (tmp_path / name for name in ("one", "other", "two", "four"))
-    simulation.simulate(one, 39, seed=1, workers=1, pileup=mean)
-    simulation.simulate(other, 39, seed=2, workers=1, pileup=mean)
+    simulation.simulate(one, 39, seed=1, workers=1)
+    simulation.simulate(other, 39, seed=2, workers=1)
     for path, workers in zip(more, (2, 4), strict=True):
-        simulation.simulate(path, 39, seed=1, workers=workers, pileup=mean)
+        simulation.simulate(path, 39, seed=1, workers=workers)
         assert one.read_bytes() == path.read_bytes()
     one, other = read(one), read(other)
     assert not np.array_equal(one["X_jets"], other["X_jets"])
@@ -95,7 +91,7 @@ def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(tmp_path, 
     assert len({image.tobytes() for image in one["X_jets"]}) == 39
 
 
-def test_the_work_spreads_over_a_dask_cluster(tmp_path, small_blocks):
+def test_the_work_spreads_over_a_dask_cluster(tmp_path, small_blocks, quick):
     distributed = pytest.importorskip("distributed")
     simulation.simulate(tmp_path / "here", 32, seed=1, workers=1)
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
@@ -104,7 +100,7 @@ def test_the_work_spreads_over_a_dask_cluster(tmp_path, small_blocks):
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 
-def test_threads_take_turns(tmp_path, small_blocks):
+def test_threads_take_turns(tmp_path, small_blocks, quick):
     simulation.simulate(tmp_path / "here", 32, seed=1, workers=1, pileup=0)
     with joblib.parallel_config(backend="threading"):
         simulation.simulate(tmp_path / "threads", 32, seed=1, workers=2, pileup=0)
@@ -128,7 +124,7 @@ def test_blocks_are_written_where_they_belong(tmp_path, jets):
     np.testing.assert_array_equal(content["y"], label)
 
 
-def test_the_number_of_other_collisions_is_poisson_distributed(tmp_path, monkeypatch):
+def test_the_number_of_other_collisions_is_poisson_distributed(tmp_path, monkeypatch, quick):
     counts = []
     draw = pileup.Pool.draw
 

@@ -16,18 +16,13 @@ from qghelpers.simulation.detector import Detector
 from qghelpers.workers import in_order
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(simulation, "BLOCK", layout.CHUNK)
-
-
 def made(path, **options) -> dict[str, np.ndarray]:
     simulation.simulate(path, **{"workers": 1, "pileup": 0} | options)
     with h5py.File(path) as file:
         return {key: data[:] for key, data in file.items()} | {"attributes": dict(file.attrs)}
 
 
-def test_no_two_blocks_and_no_two_seeds_share_a_stream(tmp_path, small_blocks, monkeypatch):
+def test_no_two_blocks_and_no_two_seeds_share_a_stream(tmp_path, small_blocks, quick, monkeypatch):
     seeds, collide = [], pythia.hard_collisions
 
     def noting(kind, pt_hat, seed):
@@ -43,7 +38,7 @@ def test_no_two_blocks_and_no_two_seeds_share_a_stream(tmp_path, small_blocks, m
     assert len(images) == 3 * 32
 
 
-def test_a_file_is_the_beginning_of_a_larger_one_of_its_seed(tmp_path, small_blocks):
+def test_a_file_is_the_beginning_of_a_larger_one_of_its_seed(tmp_path, small_blocks, quick):
     few, many = (made(tmp_path / str(n), jets=n, seed=5) for n in (32, 48))
     np.testing.assert_array_equal(few["X_jets"], many["X_jets"][:32])
     np.testing.assert_array_equal(few["pt"], many["pt"][:32])
@@ -112,7 +107,9 @@ def test_gluon_and_quark_jets_bear_their_own_labels(tmp_path):
 
 
 @pytest.mark.parametrize("mean", [3.0, 25.0])
-def test_pileup_is_as_asked_for_and_drawn_by_the_streams_generator(tmp_path, monkeypatch, mean):
+def test_pileup_is_as_asked_for_and_drawn_by_the_streams_generator(
+    tmp_path, monkeypatch, quick, mean
+):
     counts, draw = [], pileup.Pool.draw
 
     def noting(self, others, *rest):
@@ -130,7 +127,7 @@ def test_pileup_is_as_asked_for_and_drawn_by_the_streams_generator(tmp_path, mon
     assert files[0]["attributes"]["pileup"] == mean
 
 
-def test_attributes_say_how_a_file_was_made(tmp_path):
+def test_attributes_say_how_a_file_was_made(tmp_path, quick):
     kept = {
         key: value.tolist() if isinstance(value, np.ndarray) else value
         for key, value in made(tmp_path / "a", jets=2, seed=9)["attributes"].items()
