@@ -82,8 +82,9 @@ def _c1(pt: Tensor) -> Tensor:
     steps = torch.fft.fftfreq(size, 1 / size).to(pt) * PIXEL_WIDTH
     weight = torch.fft.rfft2(torch.hypot(steps[:, None], steps[None]) ** C1_EXPONENT).real
     weight[:, 1:-1] *= 2  # these columns stand for their mirror images, too
-    spectrum = torch.view_as_real(torch.fft.rfft2(pt, s=(size, size))).square().sum(dim=-1)
-    pairs = (spectrum * weight).sum(dim=(1, 2)) / size**2 / 2
+    spectrum = torch.fft.rfft2(pt, s=(size, size))
+    power = spectrum.real.square() + spectrum.imag.square()
+    pairs = (power * weight).sum(dim=(1, 2)) / size**2 / 2
     return pairs / _sum(pt).square()
 
 

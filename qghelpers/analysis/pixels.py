@@ -4,6 +4,9 @@ Averages over an image do not see these: a network that returns nothing on every
 draws lit pixels one by one where a detector has clusters, can have a small mean error.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,10 +30,22 @@ __all__ = [
 __dir__ = __all__.copy  # these names alone are offered by <Tab>
 
 
-def _bright_and_lost(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """Whether a pixel is above `BRIGHT`, and whether such a one is not lit: `(2, n, 3, H, W)`."""
-    bright = images * GEV_PER_UNIT > BRIGHT
-    return torch.stack([bright, bright & ~lit(reconstruction)])
+def _bright_and_lost(
+    images: Tensor, reconstruction: Tensor, class_of: Callable[..., Tensor], classes: int
+) -> tuple[Tensor, Tensor]:
+    """Numbers of pixels above `BRIGHT`, and of such that are not lit: `(n, 3, classes)` each.
+
+    `class_of` takes the energies in GeV, rows and columns of bright pixels.
+    """
+    gev = images * GEV_PER_UNIT
+    bright = gev > BRIGHT
+    image, channel, row, column = bright.nonzero(as_tuple=True)
+    shape = (*images.shape[:2], classes)
+    place = (image * shape[1] + channel) * classes + class_of(gev[bright], row, column)
+    lost = ~lit(reconstruction)[bright]
+    counts = (torch.bincount(some, minlength=math.prod(shape)) for some in (place, place[lost]))
+    bright, lost = (count.view(shape) for count in counts)
+    return bright, lost
 
 
 def _by_place(counted: Tensor, stride: int) -> Tensor:
@@ -59,7 +74,12 @@ def lost_by_place(
         Numbers of pixels above `BRIGHT` in the original, and of those among them that are not lit
         in the reconstruction, with shape `(n, 3, stride, stride)` each.
     """
-    bright, lost = _by_place(_bright_and_lost(images, reconstruction), stride)
+
+    def class_of(_, row: Tensor, column: Tensor) -> Tensor:
+        return row % stride * stride + column % stride
+
+    counts = _bright_and_lost(images, reconstruction, class_of, stride**2)
+    bright, lost = (count.unflatten(-1, (stride, stride)) for count in counts)
     return bright, lost
 
 
@@ -83,11 +103,11 @@ def returned_by_place(
 def lost_by_energy(images: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
     """As `lost_by_place`, by the pixel's energy: with shape `(n, 3, len(ENERGIES))` each."""
     edges = torch.tensor(ENERGIES).to(images)
-    step = torch.bucketize((images * GEV_PER_UNIT).contiguous(), edges)  # 0 is below all
-    counted = _bright_and_lost(images, reconstruction)
-    classes = [(counted & (step == k + 1)).sum(dim=(-2, -1)) for k in range(len(ENERGIES))]
-    bright, lost = torch.stack(classes, dim=-1)
-    return bright, lost
+
+    def class_of(gev: Tensor, *_) -> Tensor:
+        return torch.bucketize(gev, edges) - 1  # the first edge is `BRIGHT`
+
+    return _bright_and_lost(images, reconstruction, class_of, len(ENERGIES))
 
 
 def clusters(images: Tensor) -> dict[str, Tensor]:
