@@ -1,7 +1,6 @@
 """`load_jets()` takes the file that it says, and leaves nothing where it should not."""
 
 import importlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from forked import start_method
 
 import qghelpers as qg
 from qghelpers import load as loading
@@ -287,7 +287,7 @@ def first_starts(homes: list[Path], sample: Path, barrier, results) -> None:
 
 def test_two_first_starts_twenty_times_with_random_delays(sample_file, tmp_path, jets):
     """One simulates the sample and one makes its cache; the other waits for it."""
-    start = multiprocessing.get_context("spawn")
+    start = start_method()
     barrier, results = start.Barrier(2, timeout=200), start.Queue()
     homes = [tmp_path / str(i) for i in range(20)]
     both = [

@@ -11,31 +11,24 @@ from contextlib import suppress
 
 import pytest
 import torch
+from forked import Command
 from safetensors.torch import load_file
 
 import qghelpers as qg
 
-resource = pytest.importorskip("resource", reason="signals and limits are POSIX")
+if sys.platform == "win32":
+    pytest.skip("signals and limits are POSIX", allow_module_level=True)
 OPTIONS = ["--limit", "100", "--epochs", "2", "--batch-size", "10"]
 OPTIONS += ["--precision", "32-true", "--no-compile"]
 
 
-def start(sample_file, out, *options, largest_file=resource.RLIM_INFINITY):
-    limits = largest_file, resource.RLIM_INFINITY
-    command = [sys.executable, "-m", "qghelpers", "train", "vae", "--data", str(sample_file)]
-    return subprocess.Popen(
-        [*command, "--out", str(out), *OPTIONS, *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
-    )
+def start(sample_file, out, *options, **limits) -> Command:
+    command = ["train", "vae", "--data", str(sample_file), "--out", str(out)]
+    return Command([*command, *OPTIONS, *options], out.with_suffix(".said"), **limits)
 
 
-def finish(process) -> str:
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
+def finish(command: Command) -> None:
+    assert command.ended() == 0, command.said.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +71,9 @@ def test_killed_again_and_again(sample_file, tmp_path, whole):
     for moment in MOMENTS.values():
         process = start(sample_file, out, "--resume", "--save-every", "0")
         while not moment(out):
-            assert process.poll() is None, process.communicate()
+            assert not process.has_ended(), process.said.read_text(encoding="utf-8")
             time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        assert process.send(signal.SIGKILL) == -signal.SIGKILL
     assert len(qg.read_history(out)) < 2
     finish(start(sample_file, out, "--resume"))
     assert_same(out, whole)
@@ -90,16 +81,17 @@ def test_killed_again_and_again(sample_file, tmp_path, whole):
 
 
 def test_asked_to_stop_by_a_batch_system(sample_file, tmp_path, whole):
-    process = start(sample_file, tmp_path, "--save-every", "1e9")
-    while "images/s, loss" not in process.stderr.read(40):  # the bar moves: it is training
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert "stopped in epoch" in said.splitlines()[-1]
-    assert "--resume" in said.splitlines()[-1]
-    finish(start(sample_file, tmp_path, "--resume"))
-    assert_same(tmp_path, whole)
+    out = tmp_path / "run"
+    process = start(sample_file, out, "--save-every", "1e9")
+    while "images/s, loss" not in process.said.read_text(encoding="utf-8"):  # it is training
+        assert not process.has_ended()
+        time.sleep(0.01)
+    assert process.send(signal.SIGTERM) == 130
+    *_, last = process.said.read_text(encoding="utf-8").splitlines()
+    assert "stopped in epoch" in last
+    assert "--resume" in last
+    finish(start(sample_file, out, "--resume"))
+    assert_same(out, whole)
 
 
 KERNEL = """
@@ -169,16 +161,18 @@ def test_interrupting_a_notebook_stops_it_and_running_the_cell_again_goes_on(
 
 
 def test_a_full_disk_costs_one_line_and_not_what_was_saved(sample_file, tmp_path, whole):
-    first = start(sample_file, tmp_path, "--save-every", "0")
-    while "previous.ckpt" not in files(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    first = start(sample_file, out, "--save-every", "0")
+    while "previous.ckpt" not in files(out):
+        assert not first.has_ended()
         time.sleep(0.001)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    largest = os.path.getsize(tmp_path / "previous.ckpt") // 2
-    second = start(sample_file, tmp_path, "--resume", "--save-every", "0", largest_file=largest)
-    _, said = second.communicate(timeout=300)
-    assert second.returncode == 2
-    assert "last.ckpt cannot be written (File too large)" in said.splitlines()[-1]
-    finish(start(sample_file, tmp_path, "--resume"))
-    assert not list(tmp_path.glob(".*"))
-    assert_same(tmp_path, whole)
+    first.send(signal.SIGKILL)
+    largest = os.path.getsize(out / "previous.ckpt") // 2
+    second = start(sample_file, out, "--resume", "--save-every", "0", largest_file=largest)
+    assert second.ended() == 2
+    *_, last = second.said.read_text(encoding="utf-8").splitlines()
+    assert "last.ckpt cannot be written (File too large)" in last
+    finish(start(sample_file, out, "--resume"))
+    assert not list(out.glob(".*"))
+    assert_same(out, whole)

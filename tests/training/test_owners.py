@@ -1,6 +1,5 @@
 """A run folder is one training's: no other one writes there, and its files belong together."""
 
-import multiprocessing
 import random
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import start_method
 from small import FLOAT32, same, small_vae, weights
 
 import qghelpers as qg
@@ -203,7 +203,7 @@ def compete(folders: list[Path], sample: Path, seed: int, barrier, results) -> N
 
 
 def test_two_trainings_twenty_times_with_random_delays(sample_file, tmp_path):
-    start = multiprocessing.get_context("spawn")
+    start = start_method()
     barrier, results = start.Barrier(2, timeout=200), start.Queue()
     folders = [tmp_path / str(i) for i in range(20)]
     both = [
