@@ -121,6 +121,23 @@ def test_explained_asks_for_the_order_of_a_feature_and_not_for_its_scale():
     assert latent.explained(features, values) == pytest.approx(expected, abs=0.01)
 
 
+def test_several_quantities_are_predicted_as_each_alone():
+    """Each with a strength of its own: what is noise for one tells all of another."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 30))
+    values = {
+        "sharp": features[:, 3] + 2,
+        "large": 1e3 * features[:, 5],
+        "noise": rng.normal(size=200),
+    }
+    together, shares = latent.predicted(features, values), latent.explained(features, values)
+    assert list(together) == list(shares) == list(values)
+    for name, alone in values.items():
+        np.testing.assert_allclose(together[name], latent.predicted(features, alone))
+        assert shares[name] == pytest.approx(latent.explained(features, alone))
+    assert shares["sharp"] > 0.95 > 0.05 > shares["noise"]
+
+
 def test_what_is_predicted_of_a_jet_does_not_depend_on_what_it_has():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(200, 3))

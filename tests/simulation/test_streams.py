@@ -96,6 +96,19 @@ def test_columns_and_images_are_of_the_same_jets(tmp_path):
         assert np.corrcoef(energy, np.roll(content["pt"], shift))[0, 1] < 0.3
 
 
+def test_a_jet_without_a_centre_shifts_no_column(monkeypatch):
+    """What follows it keeps its own momentum and image, in the place that it would have had."""
+    jet = {"pt": np.array([70.0, 80, 90])}
+    images = np.array([[7.0, 8, 9]])  # twins, jets
+    monkeypatch.setattr(simulation.selection, "matched", lambda *_: (None, jet))
+    monkeypatch.setattr(simulation, "_images", lambda *_: (images, np.array([False, True, True])))
+    sample = simulation.Sample(simulation.PROCESSES["qcd"], 0, Detector())
+    places = np.array([[5], [3]])
+    found = simulation._jets(sample, None, lambda count: None, places, np.array([0, 1]), None)
+    told = [(place.item(), n, own["pt"], made.item()) for place, n, own, made in found]
+    assert told == [(5, 0, 80, 8), (3, 1, 90, 9)]
+
+
 def test_gluon_and_quark_jets_bear_their_own_labels(tmp_path):
     """Without pile-up a gluon jet lights half as many pixels again (C_A / C_F = 9/4 at most)."""
     content = made(tmp_path / "jets", jets=200, seed=12)
