@@ -14,7 +14,7 @@ from qghelpers.evaluation.table import evaluate
 from qghelpers.networks import base
 from qghelpers.training import recipes
 
-RECIPE = qg.Recipe(epochs=2, batch_size=32, lr=1e-3)
+RECIPE = qg.Recipe(epochs=2, batch_size=16, lr=1e-3)
 
 
 class Transformer(qg.JetAutoencoder):
@@ -53,7 +53,7 @@ class Transformer(qg.JetAutoencoder):
 
 @pytest.fixture(scope="module")
 def parts(jets):
-    return jets[:160].split(seed=0)
+    return jets[:80].split(seed=0)
 
 
 def fresh() -> Transformer:
@@ -110,7 +110,7 @@ def test_it_is_loaded_with_its_arguments(parts, run):
 
 
 def test_it_is_evaluated_beside_baselines(jets, run, capfd):
-    table = evaluate(run[0], jets[:160])
+    table = evaluate(run[0], jets[:80])
     assert list(table) == [
         "all-zero image",
         "mean image",
