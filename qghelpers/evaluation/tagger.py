@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from qghelpers.networks.layers import LogScale
+from qghelpers.training.engine import processor_has_bf16
 
 WIDTHS = (16, 32, 64, 64)  # channels at 125, 62, 31 and 15 pixels a side
 EPOCHS, BATCH, LEARNING_RATE = 6, 64, 3e-3
@@ -38,7 +39,7 @@ def train(
 ) -> nn.Module:
     """A tagger of label 1 against label 0, in evaluation mode; the caller's chance is left alone.
 
-    AdamW with one cycle of the learning rate, in bfloat16.
+    AdamW with one cycle of the learning rate; in bfloat16 where the processor has it.
 
     Args:
         images: gives those of some jets, by their indices, in GeV/100 with shape
@@ -51,7 +52,7 @@ def train(
         torch.manual_seed(seed)
         model = network()
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
-    steps = epochs * -(-len(labels) // BATCH)
+    steps, bf16 = epochs * -(-len(labels) // BATCH), processor_has_bf16()
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps)
     rng, targets = np.random.default_rng(seed), torch.from_numpy(np.asarray(labels, np.float32))
     with tqdm(total=epochs * len(labels), unit=" images", desc="training a tagger") as progress:
@@ -59,7 +60,7 @@ def train(
             order = rng.permutation(len(labels))
             for start in range(0, len(order), BATCH):
                 chosen = order[start : start + BATCH]
-                with torch.autocast("cpu", torch.bfloat16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                     odds = model(images(chosen))
                 optimiser.zero_grad()
                 F.binary_cross_entropy_with_logits(odds.float(), targets[chosen]).backward()

@@ -196,7 +196,12 @@ def _by_capability() -> str:
     """bf16 where the processors have instructions for it."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if any(map(torch.cpu.get_capabilities().get, BF16)) else "32-true"
+    return "bf16-mixed" if processor_has_bf16() else "32-true"
+
+
+def processor_has_bf16() -> bool:
+    """Whether this computer's processor is known to have instructions for bf16."""
+    return any(map(torch.cpu.get_capabilities().get, BF16))
 
 
 def _by_time(engine: Engine, model: JetAutoencoder, images: Tensor, device: torch.device) -> str:
@@ -204,8 +209,8 @@ def _by_time(engine: Engine, model: JetAutoencoder, images: Tensor, device: torc
 
     It is not tried on processors that are known to have no instructions for it: there it is slow.
     """
-    known = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    lacks_it = known.get("architecture") == "x86_64" and not any(map(known.get, BF16))
+    known = torch.cpu.get_capabilities().get("architecture") == "x86_64"
+    lacks_it = device.type == "cpu" and known and not processor_has_bf16()
     if device.type not in ("cpu", "cuda") or lacks_it:
         return "32-true"
     steps = {
