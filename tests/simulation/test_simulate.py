@@ -75,15 +75,16 @@ def read(path) -> dict[str, np.ndarray]:
         return {key: data[:] for key, data in file.items()}
 
 
+@pytest.mark.parametrize("mean", [0, 20])
 def test_the_same_seed_gives_the_same_file_with_any_number_of_workers(
-    tmp_path, small_blocks, quick
+    tmp_path, small_blocks, quick, mean
 ):
-    """More workers than its three blocks, too; and with pile-up."""
+    """More workers than its three blocks, too."""
     one, other, *more = (tmp_path / name for name in ("one", "other", "two", "four"))
-    simulation.simulate(one, 39, seed=1, workers=1)
-    simulation.simulate(other, 39, seed=2, workers=1)
+    simulation.simulate(one, 39, seed=1, workers=1, pileup=mean)
+    simulation.simulate(other, 39, seed=2, workers=1, pileup=mean)
     for path, workers in zip(more, (2, 4), strict=True):
-        simulation.simulate(path, 39, seed=1, workers=workers)
+        simulation.simulate(path, 39, seed=1, workers=workers, pileup=mean)
         assert one.read_bytes() == path.read_bytes()
     one, other = read(one), read(other)
     assert not np.array_equal(one["X_jets"], other["X_jets"])
