@@ -1,6 +1,7 @@
 """The supervised judge learns what there is to learn, and nothing from nothing."""
 
 import numpy as np
+import pytest
 import torch
 
 from qghelpers.analysis import metrics
@@ -50,3 +51,18 @@ def test_each_jet_is_seen_once_an_epoch_in_a_new_order(jets):
     for name, values in first.state_dict().items():
         assert torch.equal(values, again.state_dict()[name]), name
     assert not torch.equal(first[1].weight, other[1].weight)
+
+
+@pytest.mark.parametrize(("has", "kind"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bf16_is_used_where_the_processor_has_it(jets, monkeypatch, has, kind):
+    seen, network = [], tagger.network
+
+    def watched():
+        model = network()
+        model[1].register_forward_hook(lambda layer, given, answer: seen.append(answer.dtype))
+        return model
+
+    monkeypatch.setattr(tagger, "network", watched)
+    monkeypatch.setattr(tagger, "processor_has_bf16", lambda: has)
+    tagger.train(jets.images, np.arange(4) % 2, epochs=1)
+    assert seen == [kind]
